@@ -1,0 +1,28 @@
+"""When two spellings name the same class, and which known name a misspelt one is nearest to."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import string
+import unicodedata
+from collections.abc import Iterable
+
+_DROPPED = str.maketrans("", "", string.whitespace + "_-[]()'\",’")
+
+
+@functools.lru_cache(maxsize=65536)
+def class_key(name: str) -> str:
+    """A class name without what people write differently: case, spaces, underscores, hyphens, brackets, quotes.
+
+    `ride_bike`, `Ride Bike` and `RideBike` have the same key. Signs that tell classes apart (`+`, `#`) stay.
+    """
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    return folded.translate(_DROPPED) or folded
+
+
+def nearest_hint(name: str, known: Iterable[str]) -> str:
+    """` (did you mean 'x'?)` for the known name nearest to a misspelt one, else nothing."""
+    by_key = {class_key(candidate): candidate for candidate in known}
+    close = difflib.get_close_matches(class_key(name), by_key, n=1, cutoff=0.6)
+    return f" (did you mean {by_key[close[0]]!r}?)" if close else ""

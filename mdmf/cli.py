@@ -1,0 +1,208 @@
+"""The commands: read arguments, call mdmf, print where the output went. Heavy imports wait until work begins."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mdmf.config import ConfigError, Settings, find_config, load_settings, setting_names
+
+if TYPE_CHECKING:
+    from mdmf.engine.run_folder import RunFolder
+    from mdmf.engine.workspace import Workspace
+
+
+def _settings_help() -> str:
+    """Every setting with its default and meaning, section by section."""
+    lines, section = ["settings (key=value; the same keys as in the YAML):"], ""
+    for name, field in setting_names():
+        first = name.split(".")[0]
+        if first != section:
+            section = first
+            lines.append(f"  {section}: {(Settings.model_fields[section].annotation.__doc__ or '').splitlines()[0]}")  # type: ignore[union-attr]
+        default = field.get_default(call_default_factory=True)
+        shown = "-" if default is None else str(default) if not isinstance(default, tuple) else list(default)
+        lines.append(f"    {name}={shown}  {field.description or ''}".rstrip())
+    return "\n".join(lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mdmf", description="Few-shot action recognition on frozen CLIP features: train, test, extract, ablate."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{train,test,extract,ablate}")
+
+    def add(name: str, description: str, handler: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+        command = commands.add_parser(
+            name,
+            help=description,
+            description=description,
+            epilog=_settings_help(),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_argument("overrides", nargs="*", metavar="key=value", help="override a setting: episode.n_shot=5")
+        command.add_argument("--quiet", action="store_true", help="no progress bars, warnings only")
+        command.add_argument(
+            "--allow-code", action="store_true", help="let encoder.library=module import your own Python code"
+        )
+        command.set_defaults(handler=handler)
+        return command
+
+    train = add("train", "everything that is missing: videos, features, training, choice on val, test", _train)
+    train.add_argument("--cfg", required=True, metavar="C", help="config file, or the name of a shipped one")
+    train.add_argument("--resume", action="store_true", help="go on with the newest unfinished run of this name")
+
+    test = add("test", "the test protocol: accuracy with its interval, beside the baselines", _test)
+    source = test.add_mutually_exclusive_group(required=True)
+    source.add_argument("--run", type=Path, metavar="RUN", help="run folder: its settings and its best weights")
+    source.add_argument("--cfg", metavar="C", help="config file, or the name of a shipped one")
+    test.add_argument("--ckpt", type=Path, metavar="F", help="weights (safetensors); baselines need none")
+
+    extract = add("extract", "only the features; resumes, and several processes share the work", _extract)
+    extract.add_argument("--cfg", required=True, metavar="C", help="config file, or the name of a shipped one")
+
+    ablate = add("ablate", "several configs with several seeds, set against the first", _ablate)
+    ablate.add_argument(
+        "--cfg", required=True, nargs="+", metavar="C", help="configs, or a folder of them; first: base"
+    )
+    ablate.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="S", help="training seeds")
+    ablate.add_argument("--out", type=Path, default=Path("runs/ablation"), metavar="DIR", help="folder of the runs")
+    ablate.add_argument("--jobs", type=int, default=1, metavar="J", help="runs at a time")
+    return parser
+
+
+def _workspace(arguments: argparse.Namespace, settings: Settings) -> Workspace:
+    from mdmf.engine.workspace import Workspace
+
+    if settings.training.n_threads is not None:
+        import torch
+
+        torch.set_num_threads(settings.training.n_threads)
+    return Workspace(settings, progress=not arguments.quiet, allow_code=arguments.allow_code)
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    settings = load_settings(arguments.cfg, arguments.overrides)
+    from mdmf.models.build import is_trained
+
+    workspace = _workspace(arguments, settings)
+    if not is_trained(settings.model.name):
+        print(f"model {settings.model.name} has nothing to train", flush=True)
+        if settings.evaluation.after_training:
+            _report_test(workspace, checkpoint=None, folder=_test_folder(settings))
+        return
+    run = _trained_run(workspace, resume=arguments.resume, progress=not arguments.quiet)
+    if settings.evaluation.after_training:
+        _report_test(workspace, checkpoint=run.best, folder=run.folder)
+    print(f"run folder: {run.folder}")
+
+
+def _trained_run(workspace: Workspace, *, resume: bool, progress: bool) -> RunFolder:
+    from mdmf.engine.run_folder import RunFolder
+    from mdmf.engine.trainer import make_trainer
+
+    settings = workspace.settings
+    run = RunFolder.latest(settings)
+    unfinished = run is not None and not run.finished
+    if resume and run is not None:
+        run.check_same(settings)
+        if run.finished:
+            print(f"{run.folder} has finished training already", flush=True)
+            return run
+    workspace.store  # noqa: B018 (features first: a run folder is made only when there is something to train on)
+    if not resume or run is None:
+        if unfinished and run is not None:
+            print(f"note: {run.folder} is unfinished; --resume would go on with it", flush=True)
+        run = RunFolder.create(settings)
+    trainer = make_trainer(workspace, run, progress=progress)
+    trainer.resume()
+    trainer.fit()
+    return run
+
+
+def _test(arguments: argparse.Namespace) -> None:
+    if arguments.run is not None:
+        from mdmf.engine.run_folder import RunFolder
+
+        run = RunFolder.open(arguments.run)
+        settings, folder = run.settings(arguments.overrides), run.folder
+        checkpoint = arguments.ckpt or run.best
+    else:
+        settings = load_settings(arguments.cfg, arguments.overrides)
+        folder, checkpoint = _test_folder(settings), arguments.ckpt
+    _report_test(_workspace(arguments, settings), checkpoint=checkpoint, folder=folder)
+
+
+def _test_folder(settings: Settings) -> Path:
+    """Where a test without a run writes: beside the runs, under the name of the config."""
+    return settings.output.root / f"{settings.output.name}-test"
+
+
+def _report_test(workspace: Workspace, *, checkpoint: Path | None, folder: Path) -> None:
+    from mdmf.engine.tester import Protocol, run_test
+    from mdmf.report.tables import result_table
+
+    result = run_test(workspace, checkpoint=checkpoint, folder=folder)
+    print(f"\n{result_table(result)}\n")
+    print(f"result: {folder / f'test_{Protocol.of(workspace.settings).name}.json'}")
+
+
+def _extract(arguments: argparse.Namespace) -> None:
+    workspace = _workspace(arguments, load_settings(arguments.cfg, arguments.overrides))
+    print(workspace.extract())
+    print(f"feature store: {workspace.store_folder}")
+
+
+def _ablate(arguments: argparse.Namespace) -> None:
+    from mdmf.engine.ablation import run_ablation
+    from mdmf.report.tables import ablation_table
+
+    result = run_ablation(
+        _configs_in_order(arguments.cfg),
+        seeds=arguments.seeds,
+        root=arguments.out,
+        overrides=arguments.overrides,
+        n_jobs=arguments.jobs,
+    )
+    print(f"\n{ablation_table(result)}\n")
+    print(f"result: {arguments.out / 'ablation.json'}")
+
+
+def _configs_in_order(names: Sequence[str]) -> list[Path]:
+    """Configs as given; a folder stands for the configs in it, `full` first."""
+    found: list[Path] = []
+    for name in names:
+        if Path(name).is_dir():
+            found += sorted(Path(name).glob("*.yaml"), key=lambda path: (path.stem != "full", path.stem))
+        else:
+            found.append(find_config(name))
+    if not found:
+        raise FileNotFoundError(f"no config in {', '.join(names)}")
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code.
+
+    What a user can mend (settings, paths, data) ends with one clear message and code 2; Ctrl-C with 130, everything
+    finished being kept. Anything else is a bug of ours and shows its traceback.
+    """
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING if arguments.quiet else logging.INFO, format="%(message)s")
+    try:
+        arguments.handler(arguments)
+    except (ConfigError, FileNotFoundError, ValueError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; run the same command again to go on (train.py: with --resume)", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,223 @@
+"""Episodes: which videos form few-shot task number i. A function of (seed, split, i) alone (METHODS 7).
+
+Every episode takes the same number of draws from a counter-based stream (Philox), so episode i is one jump away:
+`sampler[i]` needs no history, and a batch is one block of numbers, whatever the worker or process count.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from hashlib import sha256
+from typing import Self
+
+import numpy as np
+
+_WORDS_PER_COUNT = 4  # a Philox counter step gives four 64-bit words
+
+
+@dataclass(frozen=True)
+class EpisodeRows:
+    """A batch of episodes as row numbers of the video table.
+
+    class_ids (E, N): index in the split's class list; support_rows (E, N, K) and query_rows (E, Q); query_labels
+    (E, Q), 0..N-1, queries in class order; *_variants: which stored variant of each video, shaped like the rows;
+    query_draws (E, Q): a uniform number in [0, 1) for each query.
+    """
+
+    class_ids: np.ndarray
+    support_rows: np.ndarray
+    query_rows: np.ndarray
+    query_labels: np.ndarray
+    support_variants: np.ndarray
+    query_variants: np.ndarray
+    query_draws: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.class_ids)
+
+    @classmethod
+    def concatenate(cls, batches: Sequence[Self]) -> Self:
+        """Several batches as one."""
+        return cls(*(np.concatenate([getattr(batch, field.name) for batch in batches]) for field in fields(cls)))
+
+
+def _stream_key(seed: int, split: str) -> np.ndarray:
+    return np.frombuffer(sha256(f"mdmf episodes/{seed}/{split}".encode()).digest()[:16], dtype="<u8").astype(np.uint64)
+
+
+def _below(words: np.ndarray, bound: np.ndarray | int) -> np.ndarray:
+    """Uniform integers in [0, bound) from 64-bit words, by integers alone: the same on every machine."""
+    return (((words >> np.uint64(32)) * np.asarray(bound, dtype=np.uint64)) >> np.uint64(32)).astype(np.int64)
+
+
+def _below_outside(words: np.ndarray, bound: np.ndarray | int, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Uniform integers in [0, bound) that lie in none of the excluded ranges.
+
+    Args:
+        words: (...) 64-bit words.
+        bound: (...) or a number.
+        starts: (..., M), first member of each excluded range; the ranges must not overlap.
+        lengths: (..., M), size of each; 0 excludes nothing.
+
+    Returns:
+        (...) int64.
+    """
+    order = np.argsort(starts, axis=-1, kind="stable")
+    starts, lengths = np.take_along_axis(starts, order, -1), np.take_along_axis(lengths, order, -1)
+    value = _below(words, bound - lengths.sum(axis=-1))
+    for k in range(starts.shape[-1]):
+        value += np.where(value >= starts[..., k], lengths[..., k], 0)
+    return value
+
+
+def _distinct(words: np.ndarray, bound: np.ndarray | int) -> np.ndarray:
+    """Draw without replacement: words (..., M) -> (..., M) distinct integers in [0, bound)."""
+    chosen = np.empty(words.shape, dtype=np.int64)
+    for m in range(words.shape[-1]):
+        taken = chosen[..., :m]
+        chosen[..., m] = _below_outside(words[..., m], bound, taken, np.ones_like(taken))
+    return chosen
+
+
+class EpisodeSampler:
+    """Draws episodes from the videos of one split.
+
+    Args:
+        class_ids: (V,), for each row of the video table the index of its class in the split, -1 for a video that is
+            not of this split or cannot be used.
+        class_names: the split's classes in order.
+        n_way, n_shot, n_query: N, K and queries per class.
+        seed, split: what the stream of episodes is a function of.
+        groups: (V,) group numbers; given, no group is in both support and query of a class.
+        n_variants: stored variants to draw from; 1 takes the test view.
+
+    Raises:
+        ValueError: if an episode cannot be drawn, naming every class that is too small.
+    """
+
+    def __init__(
+        self,
+        class_ids: np.ndarray,
+        *,
+        class_names: Sequence[str],
+        n_way: int,
+        n_shot: int,
+        n_query: int,
+        seed: int,
+        split: str,
+        groups: np.ndarray | None = None,
+        n_variants: int = 1,
+    ) -> None:
+        self.n_way, self.n_shot, self.n_query = n_way, n_shot, n_query
+        self.split, self.class_names, self.n_variants = split, tuple(class_names), n_variants
+        self._key = _stream_key(seed, split)
+        class_ids = np.asarray(class_ids)
+        usable = np.flatnonzero(class_ids >= 0)
+        within = np.zeros(len(usable), dtype=np.int64) if groups is None else np.asarray(groups)[usable]
+        self._rows = usable[np.lexsort((usable, within, class_ids[usable]))]  # by class, then group, then row
+        self._n_videos = np.bincount(class_ids[usable], minlength=len(self.class_names))
+        self._offsets = np.concatenate([[0], np.cumsum(self._n_videos)[:-1]])
+        self._groups = None if groups is None else self._group_ranges(np.asarray(groups)[self._rows])
+        self._check()
+        n_words = n_way * (1 + 3 * n_query + 2 * n_shot)
+        self._words_per_episode = -(-n_words // _WORDS_PER_COUNT) * _WORDS_PER_COUNT
+
+    def _group_ranges(self, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """For each usable video, in class order: where its group starts within the class, and the group's size."""
+        classes = np.repeat(np.arange(len(self._n_videos)), self._n_videos)
+        is_first = np.ones(len(groups), dtype=bool)
+        is_first[1:] = (groups[1:] != groups[:-1]) | (classes[1:] != classes[:-1])
+        firsts = np.flatnonzero(is_first)
+        sizes = np.diff(np.append(firsts, len(groups)))
+        starts = np.repeat(firsts, sizes) - self._offsets[classes]
+        return starts, np.repeat(sizes, sizes)
+
+    def _check(self) -> None:
+        if len(self.class_names) < self.n_way:
+            raise ValueError(
+                f"split {self.split!r} has {len(self.class_names)} classes, needs n_way = {self.n_way}; lower n_way"
+            )
+        needed = self.n_shot + self.n_query
+        problems = [
+            f"class {name!r} of split {self.split!r} has {n_videos} usable videos, needs n_shot + n_query = {needed}"
+            for name, n_videos in zip(self.class_names, self._n_videos, strict=True)
+            if n_videos < needed
+        ]
+        if not problems and self._groups is not None:
+            problems = self._group_problems(*self._groups)
+        if problems:
+            more = f"\n  … and {len(problems) - 10} more classes" if len(problems) > 10 else ""
+            raise ValueError("\n  ".join(problems[:10]) + more + "\n  lower n_shot or n_query, or drop the class")
+
+    def _group_problems(self, group_starts: np.ndarray, group_sizes: np.ndarray) -> list[str]:
+        """Classes in which some choice of support leaves too few videos of other groups."""
+        problems = []
+        for name, start, n_videos in zip(self.class_names, self._offsets, self._n_videos, strict=True):
+            block = slice(start, start + n_videos)
+            _, first = np.unique(group_starts[block], return_index=True)
+            largest = np.sort(group_sizes[block][first])[::-1][: self.n_shot].sum()
+            if n_videos - largest < self.n_query:
+                problems.append(
+                    f"class {name!r} of split {self.split!r} has {n_videos} videos in {len(first)} groups: support of "
+                    f"{self.n_shot} can leave {n_videos - largest} of other groups, needs n_query = {self.n_query}"
+                )
+        return problems
+
+    def __getitem__(self, index: int) -> EpisodeRows:
+        """Episode `index` as a batch of one."""
+        return self.batch(index, 1)
+
+    def batch(self, start: int, count: int) -> EpisodeRows:
+        """Episodes start … start + count - 1, by one jump in the stream.
+
+        Raises:
+            ValueError: for a negative start or count.
+        """
+        if start < 0 or count < 0:
+            raise ValueError(f"expected start >= 0 and count >= 0, got {start} and {count}")
+        words = self._words(start, count)
+        N, K, n_query = self.n_way, self.n_shot, self.n_query
+        sizes = [N, N * K, N * n_query, N * K, N * n_query, N * n_query]
+        class_words, support_words, query_words, support_variants, query_variants, draws = np.split(
+            words[:, : sum(sizes)], np.cumsum(sizes)[:-1], axis=1
+        )
+        class_ids = _distinct(class_words, len(self.class_names))
+        support, query = self._draw_videos(
+            class_ids, support_words.reshape(count, N, K), query_words.reshape(count, N, n_query)
+        )
+        labels = np.repeat(np.arange(N), n_query)
+        return EpisodeRows(
+            class_ids=class_ids,
+            support_rows=support,
+            query_rows=query.reshape(count, N * n_query),
+            query_labels=np.broadcast_to(labels, (count, N * n_query)).copy(),
+            support_variants=_below(support_variants, self.n_variants).reshape(count, N, K),
+            query_variants=_below(query_variants, self.n_variants),
+            query_draws=(draws >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24),
+        )
+
+    def _words(self, start: int, count: int) -> np.ndarray:
+        counter = start * (self._words_per_episode // _WORDS_PER_COUNT)
+        stream = np.random.Philox(key=self._key, counter=[counter, 0, 0, 0])
+        return stream.random_raw(count * self._words_per_episode).reshape(count, self._words_per_episode)
+
+    def _draw_videos(
+        self, class_ids: np.ndarray, support_words: np.ndarray, query_words: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of support (E, N, K) and query (E, N, n_query) videos, all different within an episode."""
+        n_videos, offsets = self._n_videos[class_ids], self._offsets[class_ids][..., None]
+        support = _distinct(support_words, n_videos)  # positions within the class
+        starts: np.ndarray
+        lengths: np.ndarray
+        if self._groups is None:
+            starts, lengths = support, np.ones_like(support)
+        else:
+            starts, lengths = (values[offsets + support] for values in self._groups)
+            order = np.argsort(starts, axis=-1, kind="stable")
+            starts, lengths = np.take_along_axis(starts, order, -1), np.take_along_axis(lengths, order, -1)
+            lengths[..., 1:][starts[..., 1:] == starts[..., :-1]] = 0  # a group shared by two shots counts once
+        query: np.ndarray = np.empty(query_words.shape, dtype=np.int64)
+        for m in range(query_words.shape[-1]):
+            query[..., m] = _below_outside(query_words[..., m], n_videos, starts, lengths)
+            starts = np.concatenate([starts, query[..., m : m + 1]], axis=-1)
+            lengths = np.concatenate([lengths, np.ones_like(query[..., :1])], axis=-1)
+        return self._rows[offsets + support], self._rows[offsets + query]

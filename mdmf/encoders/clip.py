@@ -1,0 +1,128 @@
+"""One interface for every frozen encoder: `load_encoder` gives a FrozenEncoder by the name of its library."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from mdmf.encoders.frozen import IDENTITY_KEYS, PRECISIONS, FrozenEncoder
+from mdmf.structures import Preprocess
+
+__all__ = ["LIBRARIES", "FrozenEncoder", "load_encoder"]
+
+LIBRARIES = ("open_clip", "transformers", "tiny", "module")
+
+
+def load_encoder(
+    *,
+    library: str,
+    model: str = "",
+    weights: str = "",
+    device: str | torch.device = "cpu",
+    precision: str = "auto",
+    seed: int = 0,
+    allow_code: bool = False,
+) -> FrozenEncoder:
+    """Load a frozen encoder.
+
+    Args:
+        library: `open_clip`; `transformers`; `tiny`, the encoder that ships with mdmf; or `module`, the user's own.
+        model: what the library calls it: `ViT-B-16-quickgelu` or a `.json` configuration for `open_clip`, a model id or
+            folder for `transformers`, `tiny_clip` or empty for `tiny`, `package.module:factory` for `module`.
+        weights: a tag of the model (`openai`), the path of a .safetensors or torch file, or `random`. `transformers`
+            and `tiny` also have their own weights: `pretrained` and `shipped`, both the default.
+        device: where it runs.
+        precision: `float32`, `bfloat16`, `float16`; `auto` takes float32 for small models and where the hardware has
+            no 16-bit arithmetic.
+        seed: of random weights.
+        allow_code: whether `module` may import and run what `model` names.
+
+    Raises:
+        ValueError: for a setting that cannot be, naming what can.
+        FileNotFoundError: for missing files, or published weights that cannot be had; says the ways out.
+    """
+    if library not in LIBRARIES:
+        raise ValueError(f"encoder library must be one of {', '.join(LIBRARIES)}, got {library!r}")
+    if precision != "auto" and precision not in PRECISIONS:
+        raise ValueError(f"precision must be 'auto' or one of {sorted(PRECISIONS)}, got {precision!r}")
+    if library == "module":
+        return _load_module(model, weights, device=device, precision=precision, allow_code=allow_code)
+    # Importing these libraries takes seconds: each is imported when it is asked for.
+    if library == "tiny":
+        from mdmf.encoders.open_clip_described import load_tiny
+
+        return load_tiny(model, weights, device=device, precision=precision, seed=seed)
+    if not model or (not weights and library == "open_clip"):
+        raise ValueError(f"library {library!r} needs a model and weights, got model {model!r} and weights {weights!r}")
+    if library == "transformers":
+        from mdmf.encoders.transformers_encoder import load_transformers
+
+        return load_transformers(model, weights, device=device, precision=precision, seed=seed)
+    if model.endswith(".json"):
+        from mdmf.encoders.open_clip_described import load_described
+
+        return load_described(model, weights, device=device, precision=precision, seed=seed)
+    from mdmf.encoders.open_clip_encoder import load_open_clip
+
+    return load_open_clip(model, weights, device=device, precision=precision, seed=seed)
+
+
+def _load_module(
+    model: str, weights: str, *, device: str | torch.device, precision: str, allow_code: bool
+) -> FrozenEncoder:
+    """The encoder that a user's factory makes, checked to be one."""
+    module_name, separator, factory_name = model.partition(":")
+    if not (module_name and separator and factory_name):
+        raise ValueError(f"an encoder of your own is named 'package.module:factory', got {model!r}")
+    if not allow_code:
+        raise ValueError(
+            f"encoder library 'module' would import {module_name!r} and run its code. Settings may not do that on "
+            "their own: if you trust it, say so with --allow-code (load_encoder(..., allow_code=True) in Python)"
+        )
+    factory = _import_factory(module_name, factory_name)
+    encoder = factory(device=device, precision=precision, weights=weights)
+    _check_encoder(encoder, model)
+    return encoder
+
+
+def _import_factory(module_name: str, factory_name: str) -> Callable[..., Any]:
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"cannot import {module_name!r}: no module {error.name!r}; install it, or put its folder on PYTHONPATH"
+        ) from error
+    factory = getattr(module, factory_name, None)
+    if not callable(factory):
+        raise ValueError(f"module {module_name!r} has no function {factory_name!r}")
+    return factory
+
+
+def _check_encoder(encoder: Any, model: str) -> None:
+    """Check a user's encoder once, here, instead of failing in the middle of an extraction."""
+    identity = getattr(encoder, "identity", None)
+    is_text = isinstance(identity, dict) and all(isinstance(identity.get(key), str) for key in IDENTITY_KEYS)
+    problems = {
+        f"identity: a dict of strings with {', '.join(IDENTITY_KEYS)}": is_text,
+        "preprocess: an mdmf.structures.Preprocess": isinstance(getattr(encoder, "preprocess", None), Preprocess),
+        "feature_size: an int": isinstance(getattr(encoder, "feature_size", None), int),
+        "logit_scale: a float": isinstance(getattr(encoder, "logit_scale", None), float),
+        "encode_images: a function": callable(getattr(encoder, "encode_images", None)),
+        "encode_texts: a function": callable(getattr(encoder, "encode_texts", None)),
+    }
+    missing = [text for text, is_right in problems.items() if not is_right]
+    if missing:
+        raise ValueError(
+            f"{model!r} made a {type(encoder).__name__}, which is no encoder; it needs {'; '.join(missing)}"
+        )
+    size = encoder.preprocess.crop_size
+    features = encoder.encode_images(torch.zeros(2, size, size, 3, dtype=torch.uint8))
+    expected = (2, encoder.feature_size)
+    if tuple(features.shape) != expected or features.dtype != torch.float32:
+        raise ValueError(
+            f"encode_images of {model!r} must give float32 of shape (B, feature_size), here {expected}; "
+            f"got {features.dtype} {tuple(features.shape)}"
+        )

@@ -1,0 +1,134 @@
+"""Several configs, each with several seeds, run side by side and set against the first (docs/results.md)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from mdmf.config import Settings, load_settings
+from mdmf.engine.checkpoint import write_json
+from mdmf.engine.metrics import mean_and_spread
+from mdmf.engine.tester import Protocol
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One config of an ablation, and one seed."""
+
+    config: Path
+    seed: int
+    overrides: tuple[str, ...]
+    root: Path
+
+    @property
+    def name(self) -> str:
+        """The config's name."""
+        return self.config.stem
+
+    @property
+    def folder(self) -> Path:
+        """Where this run goes."""
+        return self.root / f"{self.name}-seed{self.seed}"
+
+    @property
+    def arguments(self) -> list[str]:
+        """The settings of this run on top of its config."""
+        own = [f"training.seed={self.seed}", f"output.root={self.root}", f"output.name={self.folder.name}"]
+        return [*self.overrides, *own, "evaluation.after_training=true"]
+
+    @property
+    def settings(self) -> Settings:
+        """All settings of this run."""
+        return load_settings(self.config, self.arguments)
+
+    @property
+    def result_file(self) -> Path:
+        """What the run's test writes."""
+        return self.folder / f"test_{Protocol.of(self.settings).name}.json"
+
+
+def run_variant(variant: Variant, *, n_threads: int) -> None:
+    """Train and test one variant in a process of its own, unless it was finished before.
+
+    Raises:
+        RuntimeError: with the end of what the process said, if it failed.
+    """
+    if variant.result_file.is_file():
+        return
+    command = [sys.executable, "-m", "mdmf.cli", "train", "--cfg", str(variant.config), "--resume", "--quiet"]
+    # Threads that wait by spinning would take the cores from the run beside this one.
+    quiet_threads = {"OMP_NUM_THREADS": str(n_threads), "MKL_NUM_THREADS": str(n_threads)}
+    done = subprocess.run(
+        [*command, *variant.arguments, f"training.n_threads={n_threads}"],
+        capture_output=True,
+        text=True,
+        env=os.environ | quiet_threads,
+    )
+    if done.returncode or not variant.result_file.is_file():
+        raise RuntimeError(f"{variant.folder.name} failed (code {done.returncode}):\n{done.stderr[-2000:]}")
+
+
+def run_ablation(
+    configs: Sequence[Path], *, seeds: Sequence[int], root: Path, overrides: Sequence[str] = (), n_jobs: int = 1
+) -> dict[str, Any]:
+    """Run every config with every seed, write `ablation.json`, and return it.
+
+    All variants answer the same test episodes (`evaluation.seed`), so differences to the first config are paired by
+    seed and episode.
+
+    Args:
+        configs: the first is what the others are compared with.
+        n_jobs: runs at a time; the cores are shared out among them.
+    """
+    variants = [Variant(config, seed, tuple(overrides), root) for config in configs for seed in seeds]
+    for variant in variants:
+        _ = variant.settings  # every mistake in a config is said before the first run begins
+    n_threads = max(1, (os.cpu_count() or 1) // n_jobs)
+    first, *others = variants
+    with tqdm(total=len(variants), desc="ablation", unit="run") as bar, ThreadPoolExecutor(n_jobs) as pool:
+        run_variant(first, n_threads=n_threads)  # alone: it makes the videos and features that the others share
+        bar.update()
+        for _ in pool.map(lambda variant: run_variant(variant, n_threads=n_threads), others):
+            bar.update()
+    result = summarize(variants)
+    write_json(root / "ablation.json", result)
+    return result
+
+
+def summarize(variants: Sequence[Variant]) -> dict[str, Any]:
+    """Mean and spread over seeds of each config, and its difference to the first config, seed by seed."""
+    accuracies: dict[str, dict[int, dict[str, float]]] = {}
+    for variant in variants:
+        result = json.loads(variant.result_file.read_text(encoding="utf-8"))
+        numbers = result["models"][variant.settings.model.name]
+        branches = {f"{name} alone": branch["accuracy_percent"] for name, branch in numbers["branches"].items()}
+        taught = {f"taught by {name}": 100 * share for name, share in numbers.get("taught_share", {}).items()}
+        row = {"fused": numbers["accuracy_percent"], **branches, **taught}
+        accuracies.setdefault(variant.name, {})[variant.seed] = row
+    reference = next(iter(accuracies.values()))
+    rows = {}
+    for name, by_seed in accuracies.items():
+        keys = list(dict.fromkeys(key for row in by_seed.values() for key in row))
+        columns = {key: mean_and_spread([row[key] for row in by_seed.values() if key in row]) for key in keys}
+        difference = mean_and_spread([by_seed[seed]["fused"] - reference[seed]["fused"] for seed in by_seed])
+        rows[name] = {
+            "by_seed": {str(seed): row["fused"] for seed, row in by_seed.items()},
+            "mean": {key: mean for key, (mean, _) in columns.items()},
+            "spread": {key: _or_none(spread) for key, (_, spread) in columns.items()},
+            "difference": {"mean": difference[0], "spread": _or_none(difference[1])},
+        }
+    return {"configs": rows, "seeds": sorted({variant.seed for variant in variants})}
+
+
+def _or_none(value: float) -> float | None:
+    """JSON has no number for the spread of a single value."""
+    return value if value == value else None

@@ -1,0 +1,85 @@
+"""Weights and training state on disk. Both are written whole or not at all, and reading one never runs code."""
+
+import io
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_safetensors
+from safetensors.torch import save as to_safetensors
+from torch import Tensor, nn
+
+from mdmf.files import write_atomic
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically; a number that is not finite is an error, not `NaN`."""
+    write_atomic(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def save_weights(path: Path, model: nn.Module, *, metadata: Mapping[str, str]) -> None:
+    """Write a model's weights as safetensors, with strings beside them."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    write_atomic(path, to_safetensors(tensors, metadata=dict(metadata)))
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it is not a whole safetensors file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    try:
+        return parse_safetensors(path.read_bytes())
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a whole safetensors file ({error})") from None
+
+
+def load_weights(path: Path, model: nn.Module) -> None:
+    """Load weights into a model made with the same settings.
+
+    Raises:
+        FileNotFoundError: if there is no file.
+        ValueError: naming the tensors that are missing, too many, or of another shape.
+    """
+    given, own = read_weights(path), model.state_dict()
+    problems = [f"lacks {name}" for name in own if name not in given]
+    problems += [f"has {name}, which the model has not" for name in given if name not in own]
+    problems += [
+        f"has {name} of shape {tuple(given[name].shape)}, the model's is {tuple(tensor.shape)}"
+        for name, tensor in own.items()
+        if name in given and given[name].shape != tensor.shape
+    ]
+    if problems:
+        more = f"\n  … and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise ValueError(
+            f"checkpoint {path} does not fit this model:\n  " + "\n  ".join(problems[:5]) + more + "\n"
+            "  use the model and encoder settings of the run that made it (its config.yaml)"
+        )
+    model.load_state_dict(given)
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a training state: tensors, numbers, strings, lists and dicts of them."""
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    write_atomic(path, buffer.getvalue())
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read a training state with `weights_only=True`, so that nothing in it can run.
+
+    Raises:
+        ValueError: if the file is damaged or holds more than plain data.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(f"{path} is not a training state of mdmf ({error})") from None

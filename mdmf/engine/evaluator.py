@@ -1,0 +1,110 @@
+"""The test protocol: models answer the same episodes, batch by batch (METHODS 7)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from mdmf.data.episodes import EpisodeRows, EpisodeSampler
+from mdmf.engine.bank import FeatureBank
+from mdmf.engine.fusion_cache import answerer
+from mdmf.engine.metrics import Accuracy, episode_accuracy
+from mdmf.structures import EpisodeOutput
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one model said of n episodes: posterior (n, Q, N), branch_posteriors {branch: (n, Q, N)}, teacher (n, Q)."""
+
+    posterior: np.ndarray
+    branch_posteriors: dict[str, np.ndarray]
+    teacher: np.ndarray | None
+
+    @property
+    def predictions(self) -> np.ndarray:
+        """(n, Q) labels."""
+        return self.posterior.argmax(axis=-1)
+
+    def branch_predictions(self) -> dict[str, np.ndarray]:
+        """branch -> (n, Q) labels."""
+        return {branch: posterior.argmax(axis=-1) for branch, posterior in self.branch_posteriors.items()}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All models' answers to the same episodes."""
+
+    episodes: EpisodeRows
+    answers: dict[str, Answers]
+
+    def accuracy(self, model: str) -> Accuracy:
+        """Accuracy of one model over the episodes."""
+        return episode_accuracy(self.answers[model].predictions, self.episodes.query_labels)
+
+    def branch_accuracies(self, model: str) -> dict[str, Accuracy]:
+        """Accuracy of each branch of one model alone."""
+        return {
+            branch: episode_accuracy(predictions, self.episodes.query_labels)
+            for branch, predictions in self.answers[model].branch_predictions().items()
+        }
+
+
+def _posterior(logits: Tensor) -> np.ndarray:
+    return logits.float().softmax(dim=-1).cpu().numpy()
+
+
+def _answers(outputs: list[EpisodeOutput]) -> Answers:
+    def joined(parts: list[Tensor]) -> np.ndarray:
+        return np.concatenate([_posterior(part) for part in parts])
+
+    teachers = [output.teacher for output in outputs if output.teacher is not None]
+    return Answers(
+        posterior=joined([output.logits for output in outputs]),
+        branch_posteriors={
+            branch: joined([output.branch_logits[branch] for output in outputs]) for branch in outputs[0].branch_logits
+        },
+        teacher=torch.cat(teachers).cpu().numpy().astype(np.int8) if teachers else None,
+    )
+
+
+@torch.inference_mode()
+def evaluate(
+    models: Mapping[str, nn.Module],
+    bank: FeatureBank,
+    sampler: EpisodeSampler,
+    *,
+    n_episodes: int,
+    batch_episodes: int,
+    progress: str | None = None,
+) -> Evaluation:
+    """Let every model answer episodes 0 … n_episodes - 1 of the sampler.
+
+    A model never sees a label or a class id; every model is put into evaluation mode and left in its own.
+
+    Args:
+        models: name in tables -> model.
+        progress: title of a progress bar; None shows none.
+    """
+    modes = {name: model.training for name, model in models.items()}
+    outputs: dict[str, list[EpisodeOutput]] = {name: [] for name in models}
+    batches: list[EpisodeRows] = []
+    for model in models.values():
+        model.eval()
+    answers = {name: answerer(model, bank) for name, model in models.items()}
+    with tqdm(total=n_episodes, desc=progress, unit="episode", disable=progress is None) as bar:
+        for start in range(0, n_episodes, batch_episodes):
+            rows = sampler.batch(start, min(batch_episodes, n_episodes - start))
+            batches.append(rows)
+            blind = replace(bank.episode(rows), query_labels=None, class_ids=None)
+            for name, answer in answers.items():
+                outputs[name].append(answer(blind, rows))
+            bar.update(len(rows))
+    for name, model in models.items():
+        model.train(modes[name])
+    return Evaluation(
+        episodes=EpisodeRows.concatenate(batches),
+        answers={name: _answers(parts) for name, parts in outputs.items()},
+    )

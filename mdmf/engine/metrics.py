@@ -1,0 +1,58 @@
+"""Numbers of a test: accuracy with its interval, per class and per branch."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Mean accuracy over episodes in percent, and half the width of its 95 % interval, 1.96·std/√n (METHODS 7)."""
+
+    percent: float
+    interval: float
+    n_episodes: int
+
+    def __str__(self) -> str:
+        return f"{self.percent:.2f} ± {self.interval:.2f}"
+
+
+def episode_accuracy(predictions: np.ndarray, labels: np.ndarray) -> Accuracy:
+    """Accuracy over episodes.
+
+    Args:
+        predictions: (n, Q) labels.
+        labels: (n, Q).
+
+    Raises:
+        ValueError: for fewer than two episodes, which have no spread, or shapes that differ.
+    """
+    if predictions.shape != labels.shape:
+        raise ValueError(f"expected predictions and labels of one shape, got {predictions.shape} and {labels.shape}")
+    if len(labels) < 2:
+        raise ValueError(f"an interval needs at least 2 episodes, got {len(labels)}")
+    per_episode = 100.0 * (predictions == labels).mean(axis=1)
+    interval = 1.96 * per_episode.std(ddof=1) / np.sqrt(len(per_episode))
+    return Accuracy(float(per_episode.mean()), float(interval), len(per_episode))
+
+
+def class_accuracy(
+    predictions: np.ndarray, labels: np.ndarray, class_ids: np.ndarray, n_classes: int
+) -> list[float | None]:
+    """Accuracy in percent of the queries of each class; None for a class that was never asked.
+
+    Args:
+        predictions: (n, Q) labels.
+        labels: (n, Q).
+        class_ids: (n, N), the class behind each label.
+        n_classes: C.
+    """
+    true_class = np.take_along_axis(class_ids, labels, axis=1).ravel()
+    n_asked = np.bincount(true_class, minlength=n_classes)
+    n_right = np.bincount(true_class, weights=(predictions == labels).ravel(), minlength=n_classes)
+    return [float(100 * right / asked) if asked else None for right, asked in zip(n_right, n_asked, strict=True)]
+
+
+def mean_and_spread(values: list[float]) -> tuple[float, float]:
+    """Mean and standard deviation (n - 1) over seeds; the spread of one value is not a number."""
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")

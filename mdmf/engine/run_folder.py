@@ -1,0 +1,183 @@
+"""The folder of one run (PRODUCT 8): what was asked, on what machine, and all that came out."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mdmf import __version__
+from mdmf.config import ConfigError, Settings, dump_settings, load_settings, setting_names
+from mdmf.engine.checkpoint import write_json
+from mdmf.files import write_atomic
+
+# Settings that decide nothing about the result of a training run, so that --resume may change them.
+_FREE_ON_RESUME = ("output.", "evaluation.after_training", "evaluation.batch_episodes", "data.n_workers", "data.root")
+_PACKAGES = ("torch", "open_clip_torch", "transformers", "numpy", "pandas", "av", "decord", "pydantic", "safetensors")
+
+
+class RunFolder:
+    """Paths and records of one run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = folder / "config.yaml"
+        self.metrics = folder / "metrics.jsonl"
+        self.best = folder / "best.safetensors"
+        self.state = folder / "last" / "state.pt"
+        self.summary = folder / "training.json"
+
+    @property
+    def finished(self) -> bool:
+        """Whether training has ended here."""
+        return self.summary.is_file()
+
+    @classmethod
+    def create(cls, settings: Settings) -> RunFolder:
+        """A new folder: `root/name`, or `root/name-2`, … where that is taken. Never writes over a run."""
+        for folder in _numbered(settings):
+            try:
+                folder.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            run = cls(folder)
+            run.record(settings)
+            return run
+        raise AssertionError("unreachable: the numbers do not end")
+
+    @classmethod
+    def latest(cls, settings: Settings) -> RunFolder | None:
+        """The newest run of this name; None if there is none."""
+        found = None
+        for folder in _numbered(settings):
+            if not folder.exists():
+                return found
+            if (folder / "config.yaml").is_file():
+                found = cls(folder)
+        return found
+
+    @classmethod
+    def open(cls, folder: Path) -> RunFolder:
+        """An existing run.
+
+        Raises:
+            FileNotFoundError: if the folder is not one.
+        """
+        run = cls(folder)
+        if not run.config.is_file():
+            raise FileNotFoundError(f"{folder} is not a run folder: it has no config.yaml")
+        return run
+
+    def record(self, settings: Settings) -> None:
+        """Write the resolved settings and the environment."""
+        write_atomic(self.config, dump_settings(settings).encode())
+        write_json(self.folder / "environment.json", environment(settings.training.seed))
+
+    def settings(self, overrides: list[str] | None = None) -> Settings:
+        """The settings that the run was made with, with overrides."""
+        return load_settings(self.config, overrides or [])
+
+    def check_same(self, settings: Settings) -> None:
+        """A run can only be resumed with the settings it was started with.
+
+        Raises:
+            ConfigError: listing what differs.
+        """
+        old, new = _flat(self.settings()), _flat(settings)
+        lines = [
+            f"  {name}: the run has {old[name]!r}, asked for {new[name]!r}"
+            for name, _ in setting_names()
+            if old[name] != new[name] and not name.startswith(_FREE_ON_RESUME)
+        ]
+        if lines:
+            raise ConfigError(
+                "\n".join([f"{self.folder} was started with other settings:", *lines])
+                + "\n  resume with its own settings, or start a new run without --resume"
+            )
+
+    def append_metrics(self, row: Mapping[str, Any]) -> None:
+        """Add one row to metrics.jsonl."""
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, allow_nan=False) + "\n")
+
+    def cut_metrics(self, last_step: int) -> None:
+        """Drop the rows after a step, and a half-written last line: training goes on from there."""
+        if not self.metrics.is_file():
+            return
+        kept = [line for line in self.metrics.read_text(encoding="utf-8").splitlines() if _step_of(line) <= last_step]
+        write_atomic(self.metrics, "".join(line + "\n" for line in kept).encode())
+
+
+def _numbered(settings: Settings) -> Iterator[Path]:
+    first = settings.output.root / (settings.output.name or "run")
+    yield first
+    for number in count(2):
+        yield first.with_name(f"{first.name}-{number}")
+
+
+def _step_of(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (json.JSONDecodeError, KeyError):
+        return float("inf")
+
+
+def _flat(settings: Settings) -> dict[str, Any]:
+    values = settings.model_dump(mode="json")
+
+    def look_up(name: str) -> Any:
+        value: Any = values
+        for part in name.split("."):
+            value = value[part]
+        return value
+
+    return {name: look_up(name) for name, _ in setting_names()}
+
+
+def environment(seed: int) -> dict[str, Any]:
+    """Versions, commit, seed and hardware: what somebody needs to repeat a run."""
+    return {
+        "mdmf": __version__,
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "commit": _commit(),
+        "seed": seed,
+        "cpu_count": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """The checkout's commit, with `+` after it if files were changed; None for an installed package."""
+    folder = Path(__file__).resolve().parents[2]
+    if not (folder / "setup.cfg").is_file():
+        return None
+    try:
+        described = subprocess.run(
+            ["git", "-C", str(folder), "describe", "--always", "--dirty=+", "--abbrev=12"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip()

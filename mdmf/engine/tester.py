@@ -1,0 +1,210 @@
+"""The test command: the model and the baselines answer the same episodes; numbers and raw answers are kept."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from mdmf.config import Settings
+from mdmf.data.episodes import EpisodeSampler
+from mdmf.engine.bank import FeatureBank
+from mdmf.engine.checkpoint import load_weights, write_json
+from mdmf.engine.device import resolve_device
+from mdmf.engine.evaluator import Evaluation, evaluate
+from mdmf.engine.metrics import Accuracy, class_accuracy, episode_accuracy
+from mdmf.engine.run_folder import environment
+from mdmf.engine.workspace import Workspace
+from mdmf.files import write_atomic
+from mdmf.models.build import is_trained
+from mdmf.models.text_at_test import TextAtTest, combine_with_text
+
+TEXT_WEIGHTS = tuple(round(0.1 * tenth, 1) for tenth in range(11))
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is asked: a split's episodes of one size."""
+
+    split: str
+    n_way: int
+    n_shot: int
+    n_query: int
+    n_episodes: int
+    seed: int
+    group_disjoint: bool
+
+    @classmethod
+    def of(cls, settings: Settings) -> Protocol:
+        """The protocol of an experiment's settings."""
+        evaluation, episode = settings.evaluation, settings.episode
+        return cls(
+            split=evaluation.split,
+            n_way=evaluation.n_way or episode.n_way,
+            n_shot=evaluation.n_shot or episode.n_shot,
+            n_query=evaluation.n_query,
+            n_episodes=evaluation.n_episodes,
+            seed=evaluation.seed,
+            group_disjoint=episode.group_disjoint,
+        )
+
+    @property
+    def name(self) -> str:
+        """For file names: what is not the default is named."""
+        parts = [f"{self.n_way}way", f"{self.n_shot}shot"]
+        parts += [] if self.n_query == 1 else [f"{self.n_query}query"]
+        parts += ["groups"] if self.group_disjoint else []
+        parts += [f"seed{self.seed}"] if self.seed else []
+        return "_".join(([] if self.split == "test" else [self.split]) + parts)
+
+
+def run_test(workspace: Workspace, *, checkpoint: Path | None, folder: Path) -> dict[str, Any]:
+    """Test the model of the settings and its baselines; write `test_<protocol>.json` and `…_episodes.npz`.
+
+    Args:
+        workspace: of the settings.
+        checkpoint: weights; None for a model that has none to learn.
+        folder: where the result goes.
+
+    Returns:
+        The result as it is written.
+
+    Raises:
+        FileNotFoundError: if the checkpoint does not exist.
+        ValueError: if a model that learns has no checkpoint, it does not fit, or episodes cannot be drawn.
+    """
+    settings = workspace.settings
+    protocol = Protocol.of(settings)
+    sampler = _sampler(workspace, protocol, split=protocol.split)
+    device = resolve_device(settings.training.device)
+    name = settings.model.name
+    model = _load(workspace.model(), name, checkpoint).to(device)
+    text_weight = settings.model.text_weight
+    if text_weight == "val":
+        text_weight = choose_text_weight(model, workspace, protocol)
+    others = [baseline for baseline in settings.evaluation.baselines if baseline != name]
+    models: dict[str, nn.Module] = {baseline: workspace.model(baseline).to(device) for baseline in others}
+    models[name] = TextAtTest(model, weight=text_weight, logit_scale=workspace.text.logit_scale)
+    bank = workspace.bank(protocol.split, device=device)
+    evaluation = evaluate(
+        models,
+        bank,
+        sampler,
+        n_episodes=protocol.n_episodes,
+        batch_episodes=settings.evaluation.batch_episodes,
+        progress=f"testing {protocol.name}" if workspace.progress else None,
+    )
+    class_names = workspace.index.classes[protocol.split]
+    result = {
+        "data": settings.data.name,
+        "protocol": vars(protocol),
+        "checkpoint": None if checkpoint is None else str(checkpoint),
+        "text_weight": text_weight,
+        "notes": workspace.notes(),
+        "models": {model_name: _numbers(evaluation, model_name, class_names) for model_name in models},
+        "environment": environment(settings.training.seed),
+    }
+    write_json(folder / f"test_{protocol.name}.json", result)
+    _write_episodes(folder / f"test_{protocol.name}_episodes.npz", evaluation, workspace.store.table.video_id)
+    return result
+
+
+def _load(model: nn.Module, name: str, checkpoint: Path | None) -> nn.Module:
+    if not is_trained(name):
+        return model
+    if checkpoint is None:
+        raise ValueError(f"model {name!r} learns and needs a checkpoint: give --run or --ckpt, or train it first")
+    load_weights(checkpoint, model)
+    return model
+
+
+def _sampler(workspace: Workspace, protocol: Protocol, *, split: str) -> EpisodeSampler:
+    return workspace.sampler(
+        split, n_way=protocol.n_way, n_shot=protocol.n_shot, n_query=protocol.n_query, seed=protocol.seed
+    )
+
+
+def choose_text_weight(model: nn.Module, workspace: Workspace, protocol: Protocol) -> float:
+    """The weight of the text at test that is best on val; the smallest of equals. Never looks at test.
+
+    Raises:
+        ValueError: if val has too few classes or videos for the protocol's episodes.
+    """
+    settings = workspace.settings
+    bank: FeatureBank = workspace.bank("val", device=resolve_device(settings.training.device))
+    evaluation = evaluate(
+        {"visual": model, "text": workspace.model("zero_shot")},
+        bank,
+        _sampler(workspace, protocol, split="val"),
+        n_episodes=settings.training.validation_episodes,
+        batch_episodes=settings.evaluation.batch_episodes,
+    )
+    return best_text_weight(
+        evaluation.answers["visual"].posterior, evaluation.answers["text"].posterior, evaluation.episodes.query_labels
+    )
+
+
+def best_text_weight(visual: np.ndarray, text: np.ndarray, labels: np.ndarray) -> float:
+    """The weight with the highest accuracy, from posteriors (n, Q, N) and labels (n, Q)."""
+    visual_logs, text_logs = (torch.from_numpy(np.log(np.maximum(p, 1e-30))) for p in (visual, text))
+    accuracies = [
+        episode_accuracy(combine_with_text(visual_logs, text_logs, weight).argmax(dim=-1).numpy(), labels).percent
+        for weight in TEXT_WEIGHTS
+    ]
+    return TEXT_WEIGHTS[int(np.argmax(accuracies))]
+
+
+def _percent(accuracy: Accuracy) -> dict[str, float]:
+    return {"accuracy_percent": accuracy.percent, "interval": accuracy.interval}
+
+
+def _numbers(evaluation: Evaluation, model: str, class_names: tuple[str, ...]) -> dict[str, Any]:
+    """Everything that is said of one model."""
+    answers, episodes = evaluation.answers[model], evaluation.episodes
+    per_class = class_accuracy(answers.predictions, episodes.query_labels, episodes.class_ids, len(class_names))
+    numbers: dict[str, Any] = {
+        **_percent(evaluation.accuracy(model)),
+        "per_class_percent": dict(zip(class_names, per_class, strict=True)),
+        "branches": {branch: _percent(accuracy) for branch, accuracy in evaluation.branch_accuracies(model).items()},
+    }
+    if answers.teacher is not None:
+        taught = {name: answers.teacher == index for index, name in enumerate(answers.branch_posteriors)}
+        taught["none"] = answers.teacher < 0
+        numbers["taught_share"] = {name: float(queries.mean()) for name, queries in taught.items()}
+    return numbers
+
+
+def _write_episodes(path: Path, evaluation: Evaluation, video_ids: np.ndarray) -> None:
+    """Class ids, video ids, labels, and each model's predictions and posteriors, so that any table can be remade."""
+    episodes = evaluation.episodes
+    used, place = np.unique(
+        np.concatenate([episodes.support_rows.ravel(), episodes.query_rows.ravel()]), return_inverse=True
+    )
+    n_support = episodes.support_rows.size
+    arrays: dict[str, np.ndarray] = {
+        "class_ids": episodes.class_ids.astype(np.int32),
+        "video_ids": video_ids[used].astype(str),  # plain text: the file is read without pickle
+        "support_videos": place[:n_support].reshape(episodes.support_rows.shape).astype(np.int32),
+        "query_videos": place[n_support:].reshape(episodes.query_rows.shape).astype(np.int32),
+        "query_labels": episodes.query_labels.astype(np.int8),
+    }
+    for name, answers in evaluation.answers.items():
+        arrays[f"{name}/predictions"] = answers.predictions.astype(np.int8)
+        arrays[f"{name}/posterior"] = answers.posterior.astype(np.float16)
+        for branch, posterior in answers.branch_posteriors.items():
+            arrays[f"{name}/{branch}/posterior"] = posterior.astype(np.float16)
+        if answers.teacher is not None:
+            arrays[f"{name}/teacher"] = answers.teacher
+    _write_npz(path, arrays)
+
+
+def _write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    write_atomic(path, buffer.getvalue())

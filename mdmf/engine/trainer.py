@@ -1,0 +1,293 @@
+"""The episodic trainer: many small tasks from the training classes, the best weights chosen on val."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from mdmf.config import Settings, TrainingSettings
+from mdmf.data.episodes import EpisodeRows, EpisodeSampler
+from mdmf.engine.bank import FeatureBank
+from mdmf.engine.checkpoint import load_state, save_state, save_weights, write_json
+from mdmf.engine.device import autocast, resolve_device
+from mdmf.engine.evaluator import evaluate
+from mdmf.engine.metrics import Accuracy
+from mdmf.engine.run_folder import RunFolder
+from mdmf.engine.workspace import Workspace
+from mdmf.models.multi_view import MultiView
+from mdmf.models.two_branch import TwoBranch
+
+logger = logging.getLogger(__name__)
+
+_STEP_SEED_STRIDE = 1_000_003  # a prime: steps of neighbouring seeds never share a random state
+
+
+class TrainingFailed(RuntimeError):  # noqa: N818 (named for what happened)
+    """Training cannot go on; the message says why and where the evidence lies."""
+
+
+@dataclass
+class Progress:
+    """Where training stands, beside weights and optimiser; kept in the resume state."""
+
+    step: int = 0
+    best_accuracy: float = -1.0
+    best_step: int = -1
+    n_without_better: int = 0
+
+
+def learning_rate_factor(step: int, settings: TrainingSettings) -> float:
+    """What the learning rate is multiplied by in step 0 … n_steps - 1: linear warm-up, then cosine to 0 or constant."""
+    if step < settings.warmup_steps:
+        return (step + 1) / settings.warmup_steps
+    if settings.schedule == "constant":
+        return 1.0
+    share = (step - settings.warmup_steps) / max(1, settings.n_steps - settings.warmup_steps)
+    return 0.5 * (1 + math.cos(math.pi * share))
+
+
+def distill_ramp(step: int, settings: TrainingSettings) -> float:
+    """Factor on λ_kd: rises linearly to 1 over the first share of the steps (constant λ can starve a branch)."""
+    n_steps = settings.distill_ramp * settings.n_steps
+    return 1.0 if n_steps == 0 else min(1.0, (step + 1) / n_steps)
+
+
+class Trainer:
+    """Trains a model in a run folder; a killed run goes on as if nothing had happened.
+
+    Every random number of a step is a function of (seed, step), so the resume state needs no generator states, and the
+    resumed weights equal those of an uninterrupted run bit for bit on one machine and device.
+    """
+
+    def __init__(
+        self,
+        model: TwoBranch,
+        *,
+        settings: Settings,
+        run: RunFolder,
+        train_bank: FeatureBank,
+        train_sampler: EpisodeSampler,
+        val_bank: FeatureBank,
+        val_sampler: EpisodeSampler,
+        progress: bool = True,
+    ) -> None:
+        self.settings, self.training, self.run, self.show = settings, settings.training, run, progress
+        self.device = resolve_device(self.training.device)
+        self.model = model.to(self.device)
+        self.train_bank, self.train_sampler = train_bank, train_sampler
+        self.val_bank, self.val_sampler = val_bank, val_sampler
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(), lr=self.training.learning_rate, weight_decay=self.training.weight_decay
+        )
+        self.progress = Progress()
+        self.write_scalars: Callable[[dict[str, Any]], None] = _tensorboard(run) if settings.output.tensorboard else _no
+
+    def resume(self) -> None:
+        """Go on from the last saved state; from the start, if none was saved."""
+        if not self.run.state.is_file():
+            self.run.cut_metrics(0)
+            return
+        state = load_state(self.run.state)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.progress = Progress(**state["progress"])
+        self.run.cut_metrics(self.progress.step)
+        logger.info("going on after step %d of %d", self.progress.step, self.training.n_steps)
+
+    def fit(self) -> Progress:
+        """Train to the last step, or until val has not improved for `patience` validations."""
+        started, first_step = time.perf_counter(), self.progress.step
+        bar = tqdm(total=self.training.n_steps, initial=first_step, desc="training", unit="step", disable=not self.show)
+        with bar:
+            while self.progress.step < self.training.n_steps and not self._is_out_of_patience():
+                row = self._step()
+                seconds = time.perf_counter() - started
+                n_episodes = (self.progress.step - first_step) * self.training.episodes_per_step
+                row["episodes_per_second"] = round(n_episodes / seconds, 1)
+                bar.update()
+                bar.set_postfix(self._postfix(row), refresh=False)
+                self._after_step(row, bar)
+        self._save_state()
+        write_json(
+            self.run.summary,
+            {
+                "n_steps": self.progress.step,
+                "best_step": self.progress.best_step,
+                "best_val_accuracy_percent": self.progress.best_accuracy,
+                "stopped_early": self.progress.step < self.training.n_steps,
+            },
+        )
+        return self.progress
+
+    def _step(self) -> dict[str, Any]:
+        """One optimiser step; returns its row of metrics."""
+        step, E = self.progress.step, self.training.episodes_per_step
+        torch.manual_seed(self.training.seed * _STEP_SEED_STRIDE + step)
+        rows = self.train_sampler.batch(step * E, E)
+        episode = self.train_bank.episode(rows)
+        learning_rate = self.training.learning_rate * learning_rate_factor(step, self.training)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+
+        self.model.train()
+        with autocast(self.device, self.training.precision):
+            output = self.model(episode)
+            loss = self.model.total_loss(output, distill_ramp=distill_ramp(step, self.training))
+        self._check_finite(loss, output.losses, rows)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        grad_norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.training.clip_norm or math.inf)
+        self._check_finite(grad_norm, output.losses, rows)
+        self.optimizer.step()
+        self.progress.step += 1
+
+        accuracy = (output.logits.argmax(dim=-1) == episode.query_labels).float().mean()
+        shares = {} if output.teacher is None else {"taught_share": (output.teacher >= 0).float().mean()}
+        numbers = {"loss": loss, **output.losses, "accuracy_percent": 100 * accuracy, "grad_norm": grad_norm, **shares}
+        return {
+            "kind": "train",
+            "step": self.progress.step,
+            **{name: float(value.detach()) for name, value in numbers.items()},
+            "learning_rate": learning_rate,
+        }
+
+    def _check_finite(self, value: Tensor, losses: dict[str, Tensor], rows: EpisodeRows) -> None:
+        if torch.isfinite(value):
+            return
+        path = self.run.folder / "failed_episode.npz"
+        parts = {name: float(loss.detach()) for name, loss in losses.items()}
+        np.savez(path, step=self.progress.step, **vars(rows), **parts)  # type: ignore[arg-type]
+        raise TrainingFailed(
+            f"the loss or its gradient is not finite in step {self.progress.step + 1} ({parts}); the episodes are in "
+            f"{path}; start again with a lower training.learning_rate or with training.clip_norm set; "
+            f"the last good state is kept in {self.run.state}"
+        )
+
+    def _after_step(self, row: dict[str, Any], bar: tqdm) -> None:
+        """Log, validate and save, each in its own rhythm and at the end."""
+        step, is_last = self.progress.step, self.progress.step == self.training.n_steps
+        if step % self.training.log_every == 0 or is_last:
+            self._record(row)
+        if step % self.training.validate_every == 0 or is_last:
+            self._validate(bar)
+        if step % self.training.save_every == 0 and not is_last:
+            self._save_state()
+
+    def _validate(self, bar: tqdm) -> None:
+        """Measure on val, and keep the weights if they are the best so far (the earliest of equals)."""
+        accuracy = self._val_accuracy()
+        is_better = accuracy.percent > self.progress.best_accuracy
+        if is_better:
+            self.progress.best_accuracy, self.progress.best_step = accuracy.percent, self.progress.step
+            self.progress.n_without_better = 0
+            save_weights(self.run.best, self.model, metadata={"step": str(self.progress.step)})
+        else:
+            self.progress.n_without_better += 1
+        row = {"accuracy_percent": accuracy.percent, "interval": accuracy.interval, "is_best": is_better}
+        self._record({"kind": "val", "step": self.progress.step, **row})
+        bar.set_postfix_str(f"val {accuracy}{' (best)' if is_better else ''}")
+
+    def _val_accuracy(self) -> Accuracy:
+        evaluation = evaluate(
+            {"model": self.model},
+            self.val_bank,
+            self.val_sampler,
+            n_episodes=self.training.validation_episodes,
+            batch_episodes=self.settings.evaluation.batch_episodes,
+        )
+        return evaluation.accuracy("model")
+
+    def _is_out_of_patience(self) -> bool:
+        return self.training.patience is not None and self.progress.n_without_better >= self.training.patience
+
+    def _record(self, row: dict[str, Any]) -> None:
+        self.run.append_metrics(row)
+        self.write_scalars(row)
+
+    def _save_state(self) -> None:
+        save_state(
+            self.run.state,
+            {
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "progress": vars(self.progress),
+            },
+        )
+
+    def _postfix(self, row: dict[str, Any]) -> dict[str, str]:
+        return {
+            "loss": f"{row['loss']:.3f}",
+            "acc": f"{row['accuracy_percent']:.1f}",
+            "episodes/s": f"{row['episodes_per_second']:.0f}",
+            "best val": f"{self.progress.best_accuracy:.1f}" if self.progress.best_step >= 0 else "-",
+        }
+
+
+def _no(row: dict[str, Any]) -> None:
+    """Write no scalars."""
+
+
+def _tensorboard(run: RunFolder) -> Callable[[dict[str, Any]], None]:
+    """A function that writes a row of metrics for TensorBoard.
+
+    Raises:
+        ImportError: if TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ImportError("output.tensorboard needs TensorBoard: pip install 'mdmf[tensorboard]'") from None
+    writer = SummaryWriter(str(run.folder / "tensorboard"))
+
+    def write(row: dict[str, Any]) -> None:
+        for name, value in row.items():
+            if isinstance(value, float):
+                writer.add_scalar(f"{row['kind']}/{name}", value, row["step"])
+
+    return write
+
+
+def make_trainer(workspace: Workspace, run: RunFolder, *, progress: bool = True) -> Trainer:
+    """A trainer for the model of the settings, on the training and val classes of a workspace.
+
+    Raises:
+        ValueError: if the classes cannot give the episodes that are asked for.
+    """
+    settings = workspace.settings
+    episode, training, evaluation = settings.episode, settings.training, settings.evaluation
+    device = resolve_device(training.device)
+    train_sampler = workspace.sampler(
+        "train",
+        n_way=episode.n_way,
+        n_shot=episode.n_shot,
+        n_query=episode.n_query,
+        seed=training.seed,
+        all_variants=True,
+    )
+    val_sampler = workspace.sampler(
+        "val", n_way=episode.n_way, n_shot=episode.n_shot, n_query=evaluation.n_query, seed=evaluation.seed
+    )
+    torch.manual_seed(training.seed)
+    model = workspace.model()
+    if not isinstance(model, MultiView):
+        raise ValueError(f"model {settings.model.name!r} has nothing to train; test it with test.py")
+    model.video_text.set_classes(workspace.class_text("train").to(device))
+    return Trainer(
+        model,
+        settings=settings,
+        run=run,
+        train_bank=workspace.bank("train", device=device, all_variants=True),
+        train_sampler=train_sampler,
+        val_bank=workspace.bank("val", device=device),
+        val_sampler=val_sampler,
+        progress=progress,
+    )

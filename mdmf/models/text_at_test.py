@@ -1,0 +1,34 @@
+"""Text at test time (CLIP-FSAR, METHODS 2): `p ∝ p_text^a · p_visual^(1-a)`, around any model."""
+
+from dataclasses import replace
+
+from torch import Tensor, nn
+
+from mdmf.models.baselines import ZeroShotBaseline
+from mdmf.structures import Episode, EpisodeOutput
+
+
+def combine_with_text(visual_logits: Tensor, text_logits: Tensor, weight: float) -> Tensor:
+    """Log of the geometric mean of two posteriors, up to a constant per query; (..., N) each, weight a in [0, 1]."""
+    return weight * text_logits.log_softmax(dim=-1) + (1 - weight) * visual_logits.log_softmax(dim=-1)
+
+
+class TextAtTest(nn.Module):
+    """A trained model whose answers are combined, in evaluation only, with those of the class text."""
+
+    def __init__(self, model: nn.Module, *, weight: float, logit_scale: float, source: str = "rgb") -> None:
+        super().__init__()
+        if not 0 <= weight <= 1:
+            raise ValueError(f"the text weight must be in [0, 1], got {weight}")
+        self.model, self.weight = model, weight
+        self.text = ZeroShotBaseline(logit_scale=logit_scale, source=source)
+
+    def forward(self, episode: Episode) -> EpisodeOutput:
+        """The model's output with `logits` replaced."""
+        return self.combine(self.model(episode), episode)
+
+    def combine(self, output: EpisodeOutput, episode: Episode) -> EpisodeOutput:
+        """An answer of the model, with the text's; unchanged in training mode or at weight 0."""
+        if self.training or self.weight == 0:
+            return output
+        return replace(output, logits=combine_with_text(output.logits, self.text(episode).logits, self.weight))

@@ -1,0 +1,64 @@
+"""Who teaches: which branch is trusted on which query."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+VIEW_CONDITIONS = ("both", "visual", "text", "none")
+
+
+def more_certain_teaches(certainties: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The first branch teaches a query if it is at least as certain by every measure, the second if less by every one.
+
+    A query on which the measures disagree is taught by none (CLIP-M2DF, METHODS 2).
+
+    Args:
+        certainties: for each measure, branch name -> (E, Q); the same two branches in the same order.
+
+    Returns:
+        branch name -> (E, Q) bool: the queries it teaches to the other branch.
+    """
+    first, second = certainties[0]
+    first_is_surer = torch.stack([measure[first] >= measure[second] for measure in certainties])
+    return {first: first_is_surer.all(dim=0), second: (~first_is_surer).all(dim=0)}
+
+
+def view_condition(
+    visual: Mapping[str, Tensor], text: Mapping[str, Tensor] | None, *, condition: str = "both"
+) -> dict[str, Tensor]:
+    """CLIP-M2DF's distillation condition.
+
+    Args:
+        visual: view -> (E, Q), the largest posterior over the distances.
+        text: view -> (E, Q), the largest posterior over the similarities of the fused text tokens.
+        condition: `both`, `visual` or `text`: by which certainty; `none`: each view always teaches the other.
+
+    Returns:
+        view -> (E, Q) bool: the queries it teaches.
+
+    Raises:
+        ValueError: for another condition, or one that needs a text certainty where there is none.
+    """
+    if condition not in VIEW_CONDITIONS:
+        raise ValueError(f"condition must be one of {VIEW_CONDITIONS}, got {condition!r}")
+    if condition == "none":
+        return {view: torch.ones_like(value, dtype=torch.bool) for view, value in visual.items()}
+    if condition == "visual":
+        return more_certain_teaches([visual])
+    if text is None:
+        raise ValueError(f"condition {condition!r} needs class text, and the episode has none")
+    return more_certain_teaches([text] if condition == "text" else [visual, text])
+
+
+def teacher_index(taught: Mapping[str, Tensor]) -> Tensor:
+    """One number per query: the index of its teacher.
+
+    Args:
+        taught: branch name -> (E, Q) bool.
+
+    Returns:
+        (E, Q): index into the branches' order; -1 where none teaches, or where all do.
+    """
+    masks = torch.stack(list(taught.values()))
+    return torch.where(masks.sum(dim=0) == 1, masks.int().argmax(dim=0), -1)

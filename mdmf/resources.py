@@ -1,0 +1,36 @@
+"""Where the shipped prompts, configs, class splits and tiny encoder are, in a checkout and in an installed package."""
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+_FOLDERS = {
+    "prompts": (_PACKAGE.parent / "prompts", _PACKAGE / "prompts"),
+    "configs": (_PACKAGE.parent / "configs", _PACKAGE / "configs"),
+    "splits": (_PACKAGE / "data" / "splits",),
+    "tiny": (_PACKAGE / "encoders" / "tiny",),
+}
+
+
+def resource_folder(kind: str) -> Path:
+    """The folder of one kind of shipped file: `prompts`, `configs`, `splits` or `tiny`.
+
+    A checkout keeps prompts and configs at its top, a wheel inside the package: the checkout's are taken if this
+    package lies beside a `setup.cfg`, so that an unrelated `configs` folder in site-packages is never read.
+
+    Raises:
+        ValueError: for an unknown kind.
+        FileNotFoundError: if the installation lacks the folder.
+    """
+    if kind not in _FOLDERS:
+        raise ValueError(f"unknown kind of shipped file {kind!r}; expected one of {sorted(_FOLDERS)}")
+    in_checkout = (_PACKAGE.parent / "setup.cfg").is_file()
+    candidates = _FOLDERS[kind] if in_checkout else _FOLDERS[kind][-1:]
+    for folder in candidates:
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(f"the installation lacks its {kind!r} folder (looked in {candidates[-1]}); reinstall mdmf")
+
+
+def shipped_names(kind: str, suffix: str = ".yaml") -> list[str]:
+    """Names, without suffix, of the shipped files of one kind, sorted."""
+    return sorted(path.stem for path in resource_folder(kind).glob(f"*{suffix}"))

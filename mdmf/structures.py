@@ -1,0 +1,157 @@
+"""Records passed between the parts.
+
+Shape letters: E episodes, N way, K shot, Q query videos, T frames, D feature size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # workers that only decode videos import this module and must not pay for torch
+    from torch import Tensor
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRecord:
+    """One video of a data set.
+
+    `video_id` is its path relative to the data set's root with `/` between parts: the same on every machine. `path` is
+    where it lies on this one (a video file, or a folder of frame images). `group` names the source recording, if known.
+    """
+
+    video_id: str
+    path: Path
+    class_name: str
+    split: str
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How an encoder wants its frames, as plain numbers: what the library's own transform does, step by step.
+
+    Resize (shortest side to `resize_size` when `resize_mode` is `shortest`; both sides when `squash`), centre crop to
+    `crop_size`, scale to [0, 1], subtract `mean`, divide by `std` (per RGB channel).
+    """
+
+    crop_size: int
+    resize_size: int
+    resize_mode: str = "shortest"
+    interpolation: str = "bicubic"
+    mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)
+    std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
+
+    def __post_init__(self) -> None:
+        if self.resize_mode not in ("shortest", "squash"):
+            raise ValueError(f"resize_mode must be 'shortest' or 'squash', got {self.resize_mode!r}")
+        if self.interpolation not in ("bicubic", "bilinear"):
+            raise ValueError(f"interpolation must be 'bicubic' or 'bilinear', got {self.interpolation!r}")
+        if not 0 < self.crop_size <= self.resize_size:
+            raise ValueError(f"crop_size must be in 1..resize_size={self.resize_size}, got {self.crop_size}")
+
+
+def check_shape(
+    name: str, tensor: Any, expected: tuple[int | str, ...], sizes: dict[str, int] | None = None
+) -> dict[str, int]:
+    """Check a tensor's shape against letters and numbers, e.g. `("E", "N", "K", "T", "D")`.
+
+    A letter seen before (in `sizes` or earlier in `expected`) must have the same size again.
+
+    Returns:
+        The sizes of all letters seen so far.
+
+    Raises:
+        ValueError: naming the tensor, what was expected and what came.
+    """
+    sizes = dict(sizes or {})
+    shape = tuple(tensor.shape)
+    wanted = "(" + ", ".join(f"{axis}={sizes[axis]}" if axis in sizes else str(axis) for axis in expected) + ")"
+    if len(shape) != len(expected):
+        raise ValueError(f"expected {name} of shape {wanted}, got {shape}")
+    for axis, size in zip(expected, shape, strict=True):
+        known = axis if isinstance(axis, int) else sizes.setdefault(axis, size)
+        if known != size:
+            raise ValueError(f"expected {name} of shape {wanted}, got {shape}")
+    return sizes
+
+
+@dataclass(frozen=True)
+class Episode:
+    """A batch of few-shot tasks on features.
+
+    Attributes:
+        support: source name (`rgb`, `flow`) -> (E, N, K, T, D), ordered by class.
+        query: source name -> (E, Q, T, D).
+        class_text: (E, N, D), the text feature of each class's prompts; None where there is no text.
+        query_labels: (E, Q), 0..N-1 inside the episode; None for clips to be named.
+        class_ids: (E, N), index of each class in its split; needed by losses over all training classes.
+        query_draws: (E, Q) uniform numbers in [0, 1), made with the episode: what a selector that samples uses, so that
+            an episode means the same whatever the batch it came in.
+    """
+
+    support: dict[str, Tensor]
+    query: dict[str, Tensor]
+    class_text: Tensor | None = None
+    query_labels: Tensor | None = None
+    class_ids: Tensor | None = None
+    query_draws: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if not self.support or set(self.support) != set(self.query):
+            raise ValueError(
+                f"support and query must hold the same sources, at least one; got {sorted(self.support)} and "
+                f"{sorted(self.query)}"
+            )
+        sizes: dict[str, int] = {}
+        for source in self.support:
+            sizes = {axis: size for axis, size in sizes.items() if axis not in "TD"}  # sources may differ in T and D
+            sizes = check_shape(f"support[{source!r}]", self.support[source], ("E", "N", "K", "T", "D"), sizes)
+            sizes = check_shape(f"query[{source!r}]", self.query[source], ("E", "Q", "T", "D"), sizes)
+        for name, axes in (("query_labels", "EQ"), ("class_ids", "EN"), ("query_draws", "EQ")):
+            value = getattr(self, name)
+            if value is not None:
+                check_shape(name, value, tuple(axes), sizes)
+        if self.class_text is not None:
+            check_shape("class_text", self.class_text, ("E", "N", "D_text"), sizes)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """E, N, K, Q of this batch."""
+        support, query = next(iter(self.support.values())), next(iter(self.query.values()))
+        return dict(zip("ENK", support.shape[:3], strict=True)) | {"Q": query.shape[1]}
+
+    def to(self, device: Any) -> Episode:
+        """The same episodes on another device."""
+
+        def move(value: Any) -> Any:
+            return None if value is None else value.to(device, non_blocking=True)
+
+        return replace(
+            self,
+            support={source: move(value) for source, value in self.support.items()},
+            query={source: move(value) for source, value in self.query.items()},
+            **{name: move(getattr(self, name)) for name in ("class_text", "query_labels", "class_ids", "query_draws")},
+        )
+
+
+@dataclass(frozen=True)
+class EpisodeOutput:
+    """What a model says of a batch of episodes.
+
+    Attributes:
+        logits: (E, Q, N), larger is better; `softmax` of them is the posterior.
+        branch_logits: branch name -> (E, Q, N).
+        losses: name ending in `_loss` -> scalar, each unweighted; empty without query labels.
+        certainty: branch name -> (E, Q), the largest posterior of the branch.
+        teacher: (E, Q), index of the teaching branch in `branch_logits`' order; -1 where no single branch teaches.
+    """
+
+    logits: Tensor
+    branch_logits: dict[str, Tensor] = field(default_factory=dict)
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    certainty: dict[str, Tensor] = field(default_factory=dict)
+    teacher: Tensor | None = None

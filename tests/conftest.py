@@ -1,0 +1,26 @@
+"""Fixtures shared by all tests."""
+
+import os
+from pathlib import Path
+
+# Model hubs are never asked by a test: a missing file must fail at once and in the same way everywhere.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real clips and golden values beside the project; they are not part of it, so tests skip where they are absent."""
+    folder = REPOSITORY.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the shared test data is not beside this checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def short_form() -> bool:
+    """Whether tests marked `slow` take their short form (`MDMF_SHORT=1`, as in CI)."""
+    return os.environ.get("MDMF_SHORT", "") == "1"

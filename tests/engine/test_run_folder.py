@@ -1,0 +1,46 @@
+import json
+
+import pytest
+from small_world import small_settings
+
+from mdmf.config import ConfigError
+from mdmf.engine.run_folder import RunFolder
+
+
+def test_a_run_never_writes_over_another(tmp_path):
+    settings = small_settings(tmp_path)
+    names = [RunFolder.create(settings).folder.name for _ in range(3)]
+    assert names == ["small", "small-2", "small-3"]
+    assert RunFolder.latest(settings).folder.name == "small-3"
+
+
+def test_what_is_recorded_reads_back(tmp_path):
+    settings = small_settings(tmp_path)
+    run = RunFolder.create(settings)
+    assert run.settings() == settings
+    assert run.settings(["episode.n_shot=5"]).episode.n_shot == 5
+    environment = json.loads((run.folder / "environment.json").read_text())
+    assert environment["packages"]["torch"]
+    assert environment["seed"] == 0
+
+
+def test_resume_refuses_other_settings_but_not_where_results_go(tmp_path):
+    run = RunFolder.create(small_settings(tmp_path))
+    run.check_same(small_settings(tmp_path / "elsewhere"))
+    with pytest.raises(ConfigError, match=r"training\.n_steps: the run has 12, asked for 13"):
+        run.check_same(small_settings(tmp_path, n_steps=13))
+
+
+def test_metrics_after_the_resumed_step_and_half_lines_are_cut(tmp_path):
+    run = RunFolder.create(small_settings(tmp_path))
+    for step in (1, 2, 3):
+        run.append_metrics({"kind": "train", "step": step})
+    with run.metrics.open("a") as file:
+        file.write('{"kind": "tr')
+    run.cut_metrics(2)
+    assert [json.loads(line)["step"] for line in run.metrics.read_text().splitlines()] == [1, 2]
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="is not a run folder"):
+        RunFolder.open(tmp_path)

@@ -1,0 +1,195 @@
+import json
+import math
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_world import small_settings, small_trainer
+
+from mdmf.config import TrainingSettings
+from mdmf.engine.checkpoint import load_state, read_weights
+from mdmf.engine.run_folder import RunFolder
+from mdmf.engine.trainer import TrainingFailed, distill_ramp, learning_rate_factor
+
+
+def train(folder: Path, **training):
+    settings = small_settings(folder, **training)
+    run = RunFolder.create(settings)
+    small_trainer(settings, run).fit()
+    return run
+
+
+def same_weights(a: RunFolder, b: RunFolder) -> bool:
+    first, second = load_state(a.state), load_state(b.state)
+    best = [read_weights(run.best) for run in (a, b)]
+    return (
+        all(torch.equal(value, second["model"][name]) for name, value in first["model"].items())
+        and all(torch.equal(value, best[1][name]) for name, value in best[0].items())
+        and first["progress"] == second["progress"]
+    )
+
+
+def metric_rows(run: RunFolder) -> list[dict]:
+    rows = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key != "episodes_per_second"} for row in rows]
+
+
+def test_learning_rate_by_hand():
+    settings = TrainingSettings(n_steps=110, warmup_steps=10)
+    factors = [learning_rate_factor(step, settings) for step in (0, 4, 9, 10, 60, 109)]
+    expected = [0.1, 0.5, 1.0, 1.0, 0.5, 0.5 * (1 + math.cos(math.pi * 0.99))]
+    assert factors == pytest.approx(expected)
+    assert learning_rate_factor(109, TrainingSettings(n_steps=110, schedule="constant")) == 1.0
+
+
+def test_distillation_rises_over_the_first_share_of_the_steps():
+    settings = TrainingSettings(n_steps=100, distill_ramp=0.5)
+    assert [distill_ramp(step, settings) for step in (0, 24, 49, 99)] == [0.02, 0.5, 1.0, 1.0]
+    assert distill_ramp(0, TrainingSettings(distill_ramp=0)) == 1.0
+
+
+def test_training_learns_and_writes_what_it_promises(tmp_path):
+    run = train(tmp_path, n_steps=60, learning_rate=1e-2, warmup_steps=5, validate_every=20)
+    rows = metric_rows(run)
+    losses = [row["cross_entropy_loss"] for row in rows if row["kind"] == "train"]
+    assert len(losses) == 60
+    assert np.mean(losses[-20:]) < 0.7 * np.mean(losses[:20])
+    validations = [row for row in rows if row["kind"] == "val"]
+    assert [row["step"] for row in validations] == [20, 40, 60]
+    summary = json.loads(run.summary.read_text())
+    assert summary["best_val_accuracy_percent"] == max(row["accuracy_percent"] for row in validations)
+    assert summary["best_step"] == next(row["step"] for row in reversed(validations) if row["is_best"])
+    assert run.finished
+
+
+def test_same_seed_same_weights_other_seed_other_weights(tmp_path):
+    runs = [train(tmp_path / name, seed=seed) for name, seed in (("a", 0), ("b", 0), ("c", 1))]
+    assert same_weights(runs[0], runs[1])
+    assert metric_rows(runs[0]) == metric_rows(runs[1])
+    assert not same_weights(runs[0], runs[2])
+
+
+@pytest.mark.parametrize("stop_at", [3, 4, 7, 11])
+def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, stop_at):
+    """The run dies after a step; what was done since the last saved state is done again."""
+    whole = train(tmp_path / "whole")
+    settings = small_settings(tmp_path / "cut")
+    run = RunFolder.create(settings)
+    dying = small_trainer(settings, run)
+    record = dying._after_step
+
+    def die(row, bar):
+        record(row, bar)
+        if row["step"] == stop_at:
+            raise KeyboardInterrupt
+
+    dying._after_step = die
+    with pytest.raises(KeyboardInterrupt):
+        dying.fit()
+    again = small_trainer(settings, RunFolder.open(run.folder))
+    again.resume()
+    assert again.progress.step == stop_at - stop_at % 4
+    again.fit()
+    assert same_weights(whole, run)
+    assert metric_rows(whole) == metric_rows(run)
+
+
+def test_early_stop_after_patience_runs_out(tmp_path):
+    run = train(tmp_path, n_steps=200, learning_rate=1e-12, validate_every=2, patience=2)
+    summary = json.loads(run.summary.read_text())
+    assert summary["stopped_early"]
+    assert summary["n_steps"] < 20
+    assert len([row for row in metric_rows(run) if row["kind"] == "val"]) == summary["n_steps"] // 2
+
+
+def test_not_a_number_stops_the_run_with_the_episode_written_out(tmp_path):
+    settings = small_settings(tmp_path)
+    run = RunFolder.create(settings)
+    trainer = small_trainer(settings, run)
+    gather = trainer.train_bank.episode
+
+    def poisoned(rows):
+        episode = gather(rows)
+        if trainer.progress.step == 6:
+            episode = replace(episode, query={"rgb": episode.query["rgb"] * float("nan")})
+        return episode
+
+    trainer.train_bank.episode = poisoned
+    with pytest.raises(TrainingFailed, match=r"not finite in step 7 .*failed_episode\.npz"):
+        trainer.fit()
+    evidence = np.load(run.folder / "failed_episode.npz")
+    assert evidence["step"] == 6
+    assert np.array_equal(evidence["query_rows"], trainer.train_sampler.batch(12, 2).query_rows)
+    assert not run.finished
+    state = load_state(run.state)
+    assert state["progress"]["step"] == 4
+    assert all(torch.isfinite(value).all() for value in state["model"].values())
+
+
+def test_gradients_are_clipped(tmp_path):
+    first = metric_rows(train(tmp_path / "a", clip_norm=None, n_steps=2))
+    assert first[0]["grad_norm"] > 1e-3
+    weights = [train(tmp_path / name, clip_norm=norm, n_steps=2) for name, norm in (("b", None), ("c", 1e-9))]
+    assert not same_weights(*weights)
+
+
+def test_tensorboard_files_hold_the_curves(tmp_path):
+    pytest.importorskip("tensorboard")
+    settings = small_settings(tmp_path)
+    settings = settings.model_copy(update={"output": settings.output.model_copy(update={"tensorboard": True})})
+    run = RunFolder.create(settings)
+    small_trainer(settings, run).fit()
+    assert list((run.folder / "tensorboard").glob("events*"))
+
+
+KILLED_TRAINING = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+sys.path.insert(0, sys.argv[1])
+from small_world import small_settings, small_trainer
+from mdmf.engine.run_folder import RunFolder
+settings = small_settings(Path(sys.argv[2]), n_steps=150, save_every=7, validate_every=10)
+run = RunFolder.latest(settings) or RunFolder.create(settings)
+trainer = small_trainer(settings, run)
+trainer.resume()
+trainer.fit()
+"""
+
+
+def start(folder: Path) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-c", KILLED_TRAINING, str(Path(__file__).parent), str(folder)])
+
+
+def kill_when_step_is_reached(folder: Path, step: int, delay: float) -> int:
+    """Start (or resume) a training, and kill it a moment after it has logged a step; returns its exit code."""
+    process, metrics = start(folder), folder / "small" / "metrics.jsonl"
+    while process.poll() is None:
+        lines = metrics.read_text().splitlines() if metrics.is_file() else []
+        if lines and f'"step": {step},' in lines[-1]:
+            time.sleep(delay)
+            process.send_signal(signal.SIGKILL)
+            return process.wait(timeout=60)
+    return process.returncode
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_ends_as_if_nothing_had_happened(tmp_path, short_form):
+    """Ten kills (three in the short form), each at a random step and a random moment within it."""
+    assert start(tmp_path / "whole").wait(timeout=300) == 0
+    moments = random.Random(0)
+    steps = sorted(moments.sample(range(5, 145), 3 if short_form else 10))
+    codes = [kill_when_step_is_reached(tmp_path / "killed", step, 0.03 * moments.random()) for step in steps]
+    assert codes == [-signal.SIGKILL] * len(steps)
+    assert start(tmp_path / "killed").wait(timeout=300) == 0
+    whole, killed = (RunFolder.open(tmp_path / name / "small") for name in ("whole", "killed"))
+    assert same_weights(whole, killed)
+    assert metric_rows(whole) == metric_rows(killed)

@@ -1,0 +1,43 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from mdmf.models.text_at_test import TextAtTest, combine_with_text
+from mdmf.structures import Episode, EpisodeOutput
+
+
+def test_combination_by_hand():
+    """p ∝ p_text^a · p_visual^(1-a) with a = 0.25."""
+    visual, text = torch.tensor([0.8, 0.2]), torch.tensor([0.3, 0.7])
+    got = combine_with_text(visual.log() + 3, text.log() - 1, 0.25).softmax(-1)
+    weights = [0.3**0.25 * 0.8**0.75, 0.7**0.25 * 0.2**0.75]
+    torch.testing.assert_close(got, torch.tensor([weight / sum(weights) for weight in weights]), atol=1e-6, rtol=0)
+
+
+class Constant(nn.Module):
+    def forward(self, episode: Episode) -> EpisodeOutput:
+        return EpisodeOutput(logits=torch.tensor([[[0.0, math.log(4)]]]))
+
+
+def episode() -> Episode:
+    support, query = torch.eye(2)[None, :, None, None], torch.eye(2)[:1][None, :, None]
+    return Episode({"rgb": support}, {"rgb": query}, torch.eye(2)[None])
+
+
+def test_ends_are_text_alone_and_visual_alone():
+    visual_only = TextAtTest(Constant(), weight=0, logit_scale=10.0).eval()(episode())
+    text_only = TextAtTest(Constant(), weight=1, logit_scale=10.0).eval()(episode())
+    assert visual_only.logits.argmax().item() == 1
+    assert text_only.logits.argmax().item() == 0
+
+
+def test_training_sees_the_model_alone():
+    model = TextAtTest(Constant(), weight=1, logit_scale=10.0).train()
+    assert model(episode()).logits.argmax().item() == 1
+
+
+def test_refuses_a_weight_that_is_no_share():
+    with pytest.raises(ValueError, match=r"must be in \[0, 1\], got 1.1"):
+        TextAtTest(Constant(), weight=1.1, logit_scale=1.0)

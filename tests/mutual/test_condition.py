@@ -1,0 +1,43 @@
+import pytest
+import torch
+
+from mdmf.mutual.condition import teacher_index, view_condition
+
+# Five queries: local surer by both, global surer by both, two on which the measures disagree, and a tie.
+VISUAL = {"local": torch.tensor([[0.9, 0.3, 0.9, 0.3, 0.5]]), "global": torch.tensor([[0.5, 0.6, 0.5, 0.6, 0.5]])}
+TEXT = {"local": torch.tensor([[0.8, 0.2, 0.2, 0.8, 0.4]]), "global": torch.tensor([[0.4, 0.4, 0.4, 0.4, 0.4]])}
+
+
+@pytest.mark.parametrize(
+    ("condition", "teachers"),
+    [
+        ("both", [0, 1, -1, -1, 0]),
+        ("visual", [0, 1, 0, 1, 0]),
+        ("text", [0, 1, 1, 0, 0]),
+        ("none", [-1, -1, -1, -1, -1]),
+    ],
+)
+def test_more_certain_branch_is_the_teacher(condition, teachers):
+    assert teacher_index(view_condition(VISUAL, TEXT, condition=condition)).tolist() == [teachers]
+
+
+def test_without_condition_each_teaches_every_query():
+    taught = view_condition(VISUAL, TEXT, condition="none")
+    assert taught["local"].all()
+    assert taught["global"].all()
+
+
+def test_swapping_the_views_swaps_the_teacher_except_at_ties():
+    swapped = view_condition(
+        {"local": VISUAL["global"], "global": VISUAL["local"]}, {"local": TEXT["global"], "global": TEXT["local"]}
+    )
+    taught = view_condition(VISUAL, TEXT)
+    assert torch.equal(swapped["global"][:, :4], taught["local"][:, :4])
+    assert torch.equal(swapped["local"][:, :4], taught["global"][:, :4])
+
+
+def test_refuses_what_cannot_be_decided():
+    with pytest.raises(ValueError, match="condition must be one of"):
+        view_condition(VISUAL, TEXT, condition="all")
+    with pytest.raises(ValueError, match="needs class text"):
+        view_condition(VISUAL, None, condition="text")

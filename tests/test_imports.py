@@ -1,0 +1,73 @@
+"""Imports go one way: a part may import only parts to its right (CONTRIBUTING.md)."""
+
+import ast
+from pathlib import Path
+
+import mdmf
+
+ORDER = [
+    {"cli"},
+    {"engine", "report"},
+    {"models"},
+    {"layers", "mutual"},
+    {"data", "encoders", "distances"},
+    {"config"},
+    {"presets", "resources", "files", "class_names", "structures"},
+]
+LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts}
+PACKAGE = Path(mdmf.__file__).parent
+WORKER_MODULES = (
+    *("frames", "decoder", "preprocess", "clip_loader", "pyav_reader", "decord_reader", "frame_folder"),
+    *("video_reader", "packets", "av_stream", "container_bytes"),
+)
+
+
+def imported_modules(path: Path) -> set[str]:
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    names = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    return names | {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+
+
+def part_of(module: str) -> str | None:
+    pieces = module.split(".")
+    return pieces[1] if pieces[0] == "mdmf" and len(pieces) > 1 else None
+
+
+def test_imports_go_one_way():
+    files = [path for path in PACKAGE.rglob("*.py") if path.stem != "__init__"]
+    assert len(files) > 30
+    wrong = []
+    for path in files:
+        own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        for module in imported_modules(path):
+            other = part_of(module)
+            if other is None or other == own or (own == "resources" and other == "structures"):
+                continue
+            if LEVEL[other] <= LEVEL[own]:
+                wrong.append(f"{path.relative_to(PACKAGE)} imports {module}")
+    assert not wrong
+
+
+def test_methods_see_features_only():
+    """models, layers, mutual and distances never open a video, a file or CLIP."""
+    forbidden = {"av", "decord", "cv2", "PIL", "open_clip", "transformers", "numpy", "pathlib", "io", "safetensors"}
+    for part in ("models", "layers", "mutual", "distances"):
+        files = list((PACKAGE / part).glob("*.py"))
+        assert files
+        for path in files:
+            assert not {name.split(".")[0] for name in imported_modules(path)} & forbidden, path
+
+
+def test_decoding_workers_start_without_torch_or_pandas():
+    for name in WORKER_MODULES:
+        path = PACKAGE / "data" / f"{name}.py"
+        assert not {module.split(".")[0] for module in imported_modules(path)} & {"torch", "pandas", "open_clip"}, path
+
+
+def test_only_the_builder_the_engine_and_the_commands_read_settings():
+    readers = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if "mdmf.config" in imported_modules(path) and path.relative_to(PACKAGE).parts[0] != "engine"
+    }
+    assert readers == {"models/build.py", "cli.py"}

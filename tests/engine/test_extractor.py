@@ -36,7 +36,7 @@ from mdmf.structures import Preprocess, VideoRecord
 
 N_VIDEOS = 60
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(extractor.__file__).parents[2])}
-needs_fork = pytest.mark.skipif(sys.platform == "win32", reason="needs fork and SIGKILL")
+needs_sigkill = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 
 
 @pytest.fixture(autouse=True)
@@ -192,10 +192,10 @@ def test_a_video_that_crashes_its_decoder_is_bad_and_the_rest_goes_on(tmp_path: 
     }
 
 
-@needs_fork
+@needs_sigkill
 def test_two_processes_share_the_work_and_finish_once(tmp_path: Path, uninterrupted: dict[str, bytes]) -> None:
     arguments = (tmp_path / "store", tmp_path / "log", N_VIDEOS, 0.01, 0)
-    workers = [_forked(arguments) for _ in range(3)]
+    workers = [_started(arguments) for _ in range(3)]
     for worker in workers:
         worker.join(60)
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
@@ -203,11 +203,11 @@ def test_two_processes_share_the_work_and_finish_once(tmp_path: Path, uninterrup
     assert files(tmp_path / "store") == uninterrupted
 
 
-@needs_fork
+@needs_sigkill
 def test_a_waiting_process_takes_over_from_a_dead_one(tmp_path: Path, uninterrupted: dict[str, bytes]) -> None:
-    slow = _forked((tmp_path / "store", tmp_path / "log", N_VIDEOS, 60.0, 0))
+    slow = _started((tmp_path / "store", tmp_path / "log", N_VIDEOS, 60.0, 0))
     _wait_until(lambda: decoded(tmp_path / "log") != [])  # it holds the first chunk
-    other = _forked((tmp_path / "store", tmp_path / "log", N_VIDEOS, 0.0, 0))
+    other = _started((tmp_path / "store", tmp_path / "log", N_VIDEOS, 0.0, 0))
     _wait_until(lambda: len(list((tmp_path / "store" / "progress").glob("*.json"))) == N_VIDEOS // 2 - 1)
     time.sleep(0.05)
     assert other.is_alive()
@@ -217,14 +217,14 @@ def test_a_waiting_process_takes_over_from_a_dead_one(tmp_path: Path, uninterrup
     assert files(tmp_path / "store") == uninterrupted
 
 
-@needs_fork
+@needs_sigkill
 def test_sigkill_at_three_random_moments_loses_nothing(tmp_path: Path, uninterrupted: dict[str, bytes]) -> None:
     _kill_and_resume(tmp_path, [0.0, random.Random(0).uniform(0.02, 0.1), random.Random(1).uniform(0.1, 0.2)])
     assert files(tmp_path / "store") == uninterrupted
 
 
 @pytest.mark.slow
-@needs_fork
+@needs_sigkill
 def test_sigkill_at_ten_random_moments_with_workers_loses_nothing(
     tmp_path: Path, uninterrupted: dict[str, bytes]
 ) -> None:
@@ -304,8 +304,9 @@ def test_real_clips_with_the_real_loader(tmp_path: Path, shared_data: Path) -> N
     assert json.loads((tmp_path / "store" / "manifest.json").read_text())["n_bad"] == 1
 
 
-def _forked(arguments: tuple[Path, Path, int, float, int]) -> multiprocessing.Process:
-    process = multiprocessing.get_context("fork").Process(target=run_extraction, args=arguments)
+def _started(arguments: tuple[Path, Path, int, float, int]) -> multiprocessing.Process:
+    """Another extraction beside this process; spawned, since a fork after torch used its threads hangs."""
+    process = multiprocessing.get_context("spawn").Process(target=run_extraction, args=arguments)
     process.start()
     return process
 
@@ -314,7 +315,7 @@ def _kill_and_resume(folder: Path, seconds: list[float]) -> None:
     """Kill extractions that long after they began to decode, then let one finish."""
     arguments = (folder / "store", folder / "log", N_VIDEOS, 0.05, 0)
     for pause in seconds:
-        process = _forked(arguments)
+        process = _started(arguments)
         n_seen = len(decoded(folder / "log"))
         _wait_until(lambda n_seen=n_seen: len(decoded(folder / "log")) > n_seen)
         time.sleep(pause)
@@ -324,7 +325,7 @@ def _kill_and_resume(folder: Path, seconds: list[float]) -> None:
     run_extraction(*arguments[:3], 0.0, 0)
 
 
-def _wait_until(condition: object, seconds: float = 30.0) -> None:
+def _wait_until(condition: object, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mdmf.config import ConfigError, Settings, find_config, load_settings, setting_names
+from mdmf.config import Settings, find_config, load_settings, setting_names
+from mdmf.structures import RunFailed
 
 if TYPE_CHECKING:
     from mdmf.engine.run_folder import RunFolder
     from mdmf.engine.workspace import Workspace
+
+
+_OVERRIDE = re.compile(r"^\w+(\.\w+)+=")
 
 
 def _settings_help() -> str:
@@ -41,10 +46,10 @@ def _parser() -> argparse.ArgumentParser:
             name,
             help=description,
             description=description,
+            usage=f"mdmf {name} [options] [key=value ...]",
             epilog=_settings_help(),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        command.add_argument("overrides", nargs="*", metavar="key=value", help="override a setting: episode.n_shot=5")
         command.add_argument("--quiet", action="store_true", help="no progress bars, warnings only")
         command.add_argument(
             "--allow-code", action="store_true", help="let encoder.library=module import your own Python code"
@@ -106,22 +111,24 @@ def _trained_run(workspace: Workspace, *, resume: bool, progress: bool) -> RunFo
     from mdmf.engine.trainer import make_trainer
 
     settings = workspace.settings
-    run = RunFolder.latest(settings)
-    unfinished = run is not None and not run.finished
+    run = RunFolder.to_resume(settings)
+    if resume and run is None:
+        print("nothing to resume: there is no run of this name yet", flush=True)
     if resume and run is not None:
         run.check_same(settings)
         if run.finished:
             print(f"{run.folder} has finished training already", flush=True)
             return run
-    workspace.store  # noqa: B018 (features first: a run folder is made only when there is something to train on)
-    if not resume or run is None:
-        if unfinished and run is not None:
-            print(f"note: {run.folder} is unfinished; --resume would go on with it", flush=True)
-        run = RunFolder.create(settings)
-    trainer = make_trainer(workspace, run, progress=progress)
+    if not resume and run is not None and not run.finished:
+        print(f"note: {run.folder} is unfinished; --resume would go on with it", flush=True)
+
+    def open_run() -> RunFolder:
+        return run if resume and run is not None else RunFolder.create(settings)
+
+    trainer = make_trainer(workspace, open_run, progress=progress)
     trainer.resume()
     trainer.fit()
-    return run
+    return trainer.run
 
 
 def _test(arguments: argparse.Namespace) -> None:
@@ -129,6 +136,8 @@ def _test(arguments: argparse.Namespace) -> None:
         from mdmf.engine.run_folder import RunFolder
 
         run = RunFolder.open(arguments.run)
+        if not run.finished:
+            print(f"note: {run.folder} has not finished training; these are its best weights so far", flush=True)
         settings, folder = run.settings(arguments.overrides), run.folder
         checkpoint = arguments.ckpt or run.best
     else:
@@ -138,8 +147,8 @@ def _test(arguments: argparse.Namespace) -> None:
 
 
 def _test_folder(settings: Settings) -> Path:
-    """Where a test without a run writes: beside the runs, under the name of the config."""
-    return settings.output.root / f"{settings.output.name}-test"
+    """Where a test without a run writes: beside the runs, under the names of the config and the model."""
+    return settings.output.root / f"{settings.output.name}-{settings.model.name}-test"
 
 
 def _report_test(workspace: Workspace, *, checkpoint: Path | None, folder: Path) -> None:
@@ -167,6 +176,8 @@ def _ablate(arguments: argparse.Namespace) -> None:
         root=arguments.out,
         overrides=arguments.overrides,
         n_jobs=arguments.jobs,
+        progress=not arguments.quiet,
+        allow_code=arguments.allow_code,
     )
     print(f"\n{ablation_table(result)}\n")
     print(f"result: {arguments.out / 'ablation.json'}")
@@ -188,18 +199,26 @@ def _configs_in_order(names: Sequence[str]) -> list[Path]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code.
 
-    What a user can mend (settings, paths, data) ends with one clear message and code 2; Ctrl-C with 130, everything
-    finished being kept. Anything else is a bug of ours and shows its traceback.
+    What a user can mend (settings, paths, data, a diverging training) ends with one clear message and code 2, Ctrl-C
+    with 130. Anything else is a bug of ours and shows its traceback.
     """
-    arguments = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    # Overrides may stand anywhere, also behind an option that takes several words: they are told by their form.
+    overrides = [word for word in words if _OVERRIDE.match(word)]
+    arguments = _parser().parse_args([word for word in words if not _OVERRIDE.match(word)])
+    arguments.overrides = overrides
     logging.basicConfig(level=logging.WARNING if arguments.quiet else logging.INFO, format="%(message)s")
     try:
         arguments.handler(arguments)
-    except (ConfigError, FileNotFoundError, ValueError, ImportError) as error:
+    except (ValueError, OSError, ImportError, RunFailed) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nstopped; run the same command again to go on (train.py: with --resume)", file=sys.stderr)
+        print(
+            "\nstopped; finished features are kept, and train.py --resume goes on from the last state it saved "
+            "(every training.save_every steps)",
+            file=sys.stderr,
+        )
         return 130
     return 0
 

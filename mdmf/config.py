@@ -18,7 +18,7 @@ ModelName = Literal["m2df", "zero_shot", "prototype", "frame_wise", "otam", "bi_
 BaselineName = Literal["zero_shot", "prototype", "frame_wise", "otam", "bi_mhm"]
 SelectorMode = Literal["sample", "argmax", "expect", "off"]
 Preset = Literal["paper", "released"]
-Fraction = Field(ge=0, le=1)
+_MISSING = object()
 
 
 class ConfigError(ValueError):
@@ -28,7 +28,7 @@ class ConfigError(ValueError):
 class Section(BaseModel):
     """A part of the settings: unknown keys are errors, and nothing changes after it was checked."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ShapesSettings(Section):
@@ -151,6 +151,12 @@ class ModelSettings(Section):
         return values
 
     @model_validator(mode="after")
+    def _views_are_different(self) -> ModelSettings:
+        if len(set(self.views)) < len(self.views):
+            raise ValueError(f"views must be different, got {list(self.views)}")
+        return self
+
+    @model_validator(mode="after")
     def _text_weight_is_a_share(self) -> ModelSettings:
         if self.text_weight != "val" and not 0 <= self.text_weight <= 1:
             raise ValueError(f"text_weight must be in [0, 1] or 'val', got {self.text_weight}")
@@ -239,6 +245,12 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+# YAML 1.1 also reads on, off, yes and no as booleans; `selector_test: off` must stay a word.
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^([tT]rue|TRUE|[fF]alse|FALSE)$"), list("tTfF"))
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
 )
@@ -268,7 +280,8 @@ def find_config(name: str | Path) -> Path:
     if path.is_file():
         return path
     inside = Path(*path.parts[1:]) if path.parts[:1] == ("configs",) else path
-    shipped = resource_folder("configs") / inside.with_suffix(".yaml")
+    named = inside if inside.suffix == ".yaml" else inside.with_name(f"{inside.name}.yaml")
+    shipped = resource_folder("configs") / named
     if not path.is_absolute() and ".." not in path.parts and shipped.is_file():
         return shipped
     raise FileNotFoundError(f"no config {str(name)!r}; shipped configs are: {', '.join(shipped_names('configs'))}")
@@ -314,6 +327,19 @@ def _override(values: dict[str, Any], assignment: str) -> dict[str, Any]:
     for part in reversed(key.split(".")):
         nested = {part: nested}
     return _merge(values, nested)
+
+
+def _without_preset(values: dict[str, Any]) -> dict[str, Any]:
+    """Settings without what their preset filled in: resolved ones name every key, and would win over a new preset."""
+    model, frames = values.get("model"), values.get("frames")
+    if not isinstance(model, dict) or model.get("preset") not in MODEL_PRESETS:
+        return values
+    old = model["preset"]
+    kept = {key: value for key, value in model.items() if MODEL_PRESETS[old].get(key, _MISSING) != value}
+    values = {**values, "model": kept}
+    if isinstance(frames, dict) and frames.get("rule") == FRAME_RULES[old]:
+        values["frames"] = {key: value for key, value in frames.items() if key != "rule"}
+    return values
 
 
 def setting_names(section: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -364,6 +390,9 @@ def load_settings(path: str | Path, overrides: Iterable[str] = ()) -> Settings:
     """
     found = find_config(path)
     values = _read_with_base(found)
+    overrides = list(overrides)
+    if any(assignment.startswith("model.preset=") for assignment in overrides):
+        values = _without_preset(values)
     for assignment in overrides:
         values = _override(values, assignment)
     output = values.get("output") or {}

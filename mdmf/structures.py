@@ -15,6 +15,10 @@ if TYPE_CHECKING:  # workers that only decode videos import this module and must
 SPLITS = ("train", "val", "test")
 
 
+class RunFailed(RuntimeError):  # noqa: N818 (named for what happened)
+    """Work that was begun cannot go on; the message says why and where the evidence lies."""
+
+
 @dataclass(frozen=True, slots=True)
 class VideoRecord:
     """One video of a data set.
@@ -145,9 +149,9 @@ class EpisodeOutput:
     Attributes:
         logits: (E, Q, N), larger is better; `softmax` of them is the posterior.
         branch_logits: branch name -> (E, Q, N).
-        losses: name ending in `_loss` -> scalar, each unweighted; empty without query labels.
+        losses: name ending in `_loss` -> scalar, each unweighted; those that need labels only where there are labels.
         certainty: branch name -> (E, Q), the largest posterior of the branch.
-        teacher: (E, Q), index of the teaching branch in `branch_logits`' order; -1 where no single branch teaches.
+        teacher: (E, Q), index of the teaching branch in `branch_logits`' order; -1: none teaches, -2: both do.
     """
 
     logits: Tensor

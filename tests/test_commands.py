@@ -76,7 +76,7 @@ def test_from_videos_to_a_table_and_again_from_the_run(world, place):
 
     said = call("train.py", "--cfg", "configs/clips.yaml")
     run = place / "runs" / "clips"
-    result = json.loads((run / "test_5way_1shot.json").read_text())
+    result = json.loads((run / "test_5way_1shot_30episodes.json").read_text())
     assert set(result["models"]) == {"zero_shot", "otam", "m2df"}
     for name, numbers in result["models"].items():
         assert f"| {name}" in said
@@ -88,13 +88,13 @@ def test_from_videos_to_a_table_and_again_from_the_run(world, place):
     arguments = ["evaluation.n_episodes=20", "evaluation.n_way=3"]
     again = call("test.py", "--run", str(run))
     assert "3-way 1-shot, 20 episodes" in again
-    assert (run / "test_3way_1shot_episodes.npz").is_file()
+    assert (run / "test_3way_1shot_20episodes_episodes.npz").is_file()
 
 
 def test_the_saved_answers_give_the_table_again(world, store, place):
     assert main(["train", "--cfg", "clips", "--quiet", *small(world, "evaluation.baselines=[otam]", store=store)]) == 0
-    result = json.loads((place / "runs/clips/test_5way_1shot.json").read_text())
-    saved = np.load(place / "runs/clips/test_5way_1shot_episodes.npz", allow_pickle=False)
+    result = json.loads((place / "runs/clips/test_5way_1shot_30episodes.json").read_text())
+    saved = np.load(place / "runs/clips/test_5way_1shot_30episodes_episodes.npz", allow_pickle=False)
     labels = saved["query_labels"]
     for name in ("m2df", "otam"):
         per_episode = 100 * (saved[f"{name}/predictions"] == labels).mean(axis=1)
@@ -149,10 +149,10 @@ def test_resume_with_other_settings_is_refused(world, store, place, capsys):
 def test_baselines_need_no_training_and_text_weight_comes_from_val(world, store, place, capsys):
     assert main(["train", "--cfg", "clips", "--quiet", *small(world, "model.name=otam", store=store)]) == 0
     assert "nothing to train" in capsys.readouterr().out
-    assert (place / "runs/clips-test/test_5way_1shot.json").is_file()
+    assert (place / "runs/clips-otam-test/test_5way_1shot_30episodes.json").is_file()
     weights = small(world, "model.name=otam", "model.text_weight=val", store=store)
     assert main(["test", "--cfg", "clips", "--quiet", *weights]) == 0
-    result = json.loads((place / "runs/clips-test/test_5way_1shot.json").read_text())
+    result = json.loads((place / "runs/clips-otam-test/test_5way_1shot_30episodes.json").read_text())
     assert result["text_weight"] in [tenth / 10 for tenth in range(11)]
 
 
@@ -160,7 +160,7 @@ def test_random_weights_are_said_in_every_result(world, place, capsys):
     arguments = small(world, "encoder.weights=random", "model.name=prototype")
     assert main(["test", "--cfg", "clips", "--quiet", *arguments]) == 0
     assert "THE ENCODER'S WEIGHTS ARE RANDOM" in capsys.readouterr().out
-    result = json.loads((place / "runs/clips-test/test_5way_1shot.json").read_text())
+    result = json.loads((place / "runs/clips-prototype-test/test_5way_1shot_30episodes.json").read_text())
     assert any("RANDOM" in note for note in result["notes"])
 
 

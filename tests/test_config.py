@@ -82,6 +82,19 @@ def test_presets_fill_what_is_not_given(tmp_path):
     assert load_settings(path, ["model.preset=paper"]).model.direction == "both"
 
 
+def test_another_preset_replaces_what_the_old_one_filled_in(tmp_path):
+    """Resolved settings name every key; what the old preset did not decide stays."""
+    settings = load_settings(write(tmp_path, "model: {preset: released, condition: visual, depth: 2}\n"))
+    again = load_settings(write(tmp_path, dump_settings(settings), "run.yaml"), ["model.preset=paper"])
+    assert (again.model.direction, again.frames.rule, again.model.video_text_weight) == ("both", "uniform", 0.5)
+    assert (again.model.condition, again.model.depth) == ("visual", 2)
+
+
+def test_off_is_a_word(tmp_path):
+    assert load_settings(write(tmp_path, "model: {selector_test: off}\n")).model.selector_test == "off"
+    assert load_settings(write(tmp_path, "frames: {flip: true}\n"), ["output.tensorboard=false"]).frames.flip is True
+
+
 def test_resolved_settings_read_back_the_same(tmp_path):
     settings = load_settings(write(tmp_path, "model: {preset: released, condition: both}\ndata: {root: some/where}\n"))
     assert load_settings(write(tmp_path, dump_settings(settings), "again.yaml")) == settings
@@ -99,6 +112,8 @@ def test_resolved_settings_read_back_the_same(tmp_path):
         ("data: {group_pattern: '(a)(b)'}", "needs exactly one"),
         ("data: {group_pattern: '('}", "is no regular expression"),
         ("model: {text_weight: 1.5}", "text_weight must be in"),
+        ("model: {views: [local, local]}", "views must be different"),
+        ("training: {learning_rate: .inf}", "finite number"),
         ("output: {name: ../up}", "String should match pattern"),
     ],
 )
@@ -116,6 +131,7 @@ def test_refuses_an_override_it_cannot_read(tmp_path, assignment):
 def test_shipped_configs_are_found_by_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert find_config("demo") == find_config("configs/demo.yaml") == resource_folder("configs") / "demo.yaml"
+    assert find_config("ablation/distill_0.3").stem == "distill_0.3"
     with pytest.raises(FileNotFoundError, match=r"shipped configs are: .*demo"):
         find_config("demmo")
 

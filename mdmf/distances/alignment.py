@@ -49,7 +49,7 @@ class _SoftAlignment(torch.autograd.Function):
         reached = table[1:, 1:] - score[1:, 1:]  # log of the sum over a cell's predecessors
         from_diagonal = (table[:-1, :-1] - reached).exp_()
         from_left = (table[1:, :-1] - reached).exp_()
-        edges = [0, n_columns - 2] if n_columns > 2 else [0]
+        edges = [0, n_columns - 2]
         from_above = dict(zip(edges, (table[:-1, 1:][:, edges] - reached[:, edges]).exp_().unbind(1), strict=True))
 
         share = torch.zeros_like(table)

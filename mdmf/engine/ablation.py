@@ -9,15 +9,19 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+import mdmf
 from mdmf.config import Settings, load_settings
 from mdmf.engine.checkpoint import write_json
 from mdmf.engine.metrics import mean_and_spread
+from mdmf.engine.run_folder import RunFolder
 from mdmf.engine.tester import Protocol
+from mdmf.structures import RunFailed
 
 
 @dataclass(frozen=True)
@@ -56,29 +60,44 @@ class Variant:
         return self.folder / f"test_{Protocol.of(self.settings).name}.json"
 
 
-def run_variant(variant: Variant, *, n_threads: int) -> None:
-    """Train and test one variant in a process of its own, unless it was finished before.
+class AblationFailed(RunFailed):
+    """One of the runs failed; the message holds the end of what it said."""
+
+
+def run_variant(variant: Variant, *, n_threads: int, allow_code: bool = False) -> None:
+    """Train and test one variant in a process of its own, unless it was finished before with the same settings.
 
     Raises:
-        RuntimeError: with the end of what the process said, if it failed.
+        AblationFailed: with the end of what the process said, if it failed.
+        ConfigError: if its folder holds a run with other settings.
     """
     if variant.result_file.is_file():
+        RunFolder.open(variant.folder).check_same(variant.settings)
         return
     command = [sys.executable, "-m", "mdmf.cli", "train", "--cfg", str(variant.config), "--resume", "--quiet"]
+    command += ["--allow-code"] if allow_code else []
     # Threads that wait by spinning would take the cores from the run beside this one.
     quiet_threads = {"OMP_NUM_THREADS": str(n_threads), "MKL_NUM_THREADS": str(n_threads)}
+    search_path = os.pathsep.join([str(Path(mdmf.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [*command, *variant.arguments, f"training.n_threads={n_threads}"],
         capture_output=True,
         text=True,
-        env=os.environ | quiet_threads,
+        env=os.environ | quiet_threads | {"PYTHONPATH": search_path.rstrip(os.pathsep)},
     )
     if done.returncode or not variant.result_file.is_file():
-        raise RuntimeError(f"{variant.folder.name} failed (code {done.returncode}):\n{done.stderr[-2000:]}")
+        raise AblationFailed(f"{variant.folder.name} failed (code {done.returncode}):\n{done.stderr[-2000:]}")
 
 
 def run_ablation(
-    configs: Sequence[Path], *, seeds: Sequence[int], root: Path, overrides: Sequence[str] = (), n_jobs: int = 1
+    configs: Sequence[Path],
+    *,
+    seeds: Sequence[int],
+    root: Path,
+    overrides: Sequence[str] = (),
+    n_jobs: int = 1,
+    progress: bool = True,
+    allow_code: bool = False,
 ) -> dict[str, Any]:
     """Run every config with every seed, write `ablation.json`, and return it.
 
@@ -88,16 +107,24 @@ def run_ablation(
     Args:
         configs: the first is what the others are compared with.
         n_jobs: runs at a time; the cores are shared out among them.
+
+    Raises:
+        ValueError: if two configs have the same name, or a seed comes twice.
     """
+    names = [config.stem for config in configs]
+    if len(set(names)) < len(names) or len(set(seeds)) < len(seeds):
+        raise ValueError(f"every config needs its own name, every run its own seed; got {names} and {list(seeds)}")
     variants = [Variant(config, seed, tuple(overrides), root) for config in configs for seed in seeds]
     for variant in variants:
         _ = variant.settings  # every mistake in a config is said before the first run begins
     n_threads = max(1, (os.cpu_count() or 1) // n_jobs)
     first, *others = variants
-    with tqdm(total=len(variants), desc="ablation", unit="run") as bar, ThreadPoolExecutor(n_jobs) as pool:
-        run_variant(first, n_threads=n_threads)  # alone: it makes the videos and features that the others share
+    run = partial(run_variant, n_threads=n_threads, allow_code=allow_code)
+    bar = tqdm(total=len(variants), desc="ablation", unit="run", disable=not progress)
+    with bar, ThreadPoolExecutor(n_jobs) as pool:
+        run(first)  # alone: it makes the videos and features that the others share
         bar.update()
-        for _ in pool.map(lambda variant: run_variant(variant, n_threads=n_threads), others):
+        for _ in pool.map(run, others):
             bar.update()
     result = summarize(variants)
     write_json(root / "ablation.json", result)

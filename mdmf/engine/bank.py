@@ -62,15 +62,15 @@ class FeatureBank:
         self._position = np.full(int(np.max(rows, initial=-1)) + 1, -1, dtype=np.int64)
         self._position[rows] = np.arange(len(rows))
         self._rows, self.n_videos = np.asarray(rows), len(rows)
-        self._n_variants = n_variants
+        self.n_variants = n_variants
         size = len(rows) * n_variants * store.n_frames * store.feature_size * 4
         self._resident = self._load(rows) if size <= resident_bytes else None
 
     def _load(self, rows: np.ndarray) -> Tensor:
         """All features of the split: (V·A, T, D)."""
-        shape = (len(rows), self._n_variants)
+        shape = (len(rows), self.n_variants)
         every_row = np.broadcast_to(np.asarray(rows)[:, None], shape)
-        every_variant = np.broadcast_to(np.arange(self._n_variants), shape)
+        every_variant = np.broadcast_to(np.arange(self.n_variants), shape)
         return self._scaled(self.store.read(every_row, every_variant)).flatten(0, 1)
 
     def _scaled(self, features: np.ndarray) -> Tensor:
@@ -80,7 +80,7 @@ class FeatureBank:
         """Features of videos: (...) rows and variants -> (..., T, D) float32, scaled."""
         if self._resident is None:
             return self._scaled(self.store.read(rows, variants))
-        at = self.positions(rows) * self._n_variants + torch.from_numpy(variants).to(self.device)
+        at = self.positions(rows) * self.n_variants + torch.from_numpy(variants).to(self.device)
         return self._resident.index_select(0, at.flatten()).unflatten(0, at.shape)
 
     def positions(self, rows: np.ndarray) -> Tensor:

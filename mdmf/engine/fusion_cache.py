@@ -29,7 +29,8 @@ def answerer(model: nn.Module, bank: FeatureBank) -> Answer:
     if isinstance(model, TextAtTest):
         inner = answerer(model.model, bank)
         return lambda episode, rows: model.combine(inner(episode, rows), episode)
-    if isinstance(model, MultiView) and model.selector.mode != "expect" and bank.class_text is not None:
+    can_choose = isinstance(model, MultiView) and model.selector.mode != "expect"
+    if can_choose and bank.class_text is not None and bank.n_variants == 1:
         return FusionCache(model, bank)
     return lambda episode, rows: model(episode)
 
@@ -98,9 +99,18 @@ class FusionCache:
             prompts = self._prompts[chunk % self._n_prompts]
             for view, branch in self.model.views.items():
                 made[view].append(branch.fuse(features, prompts))
-        self._slot[missing] = torch.arange(self._n_used, self._n_used + len(missing), device=missing.device)
-        self._n_used += len(missing)
-        self._tokens = {
-            view: torch.cat([self._tokens[view], *parts] if view in self._tokens else parts)
-            for view, parts in made.items()
-        }
+        first, self._n_used = self._n_used, self._n_used + len(missing)
+        self._slot[missing] = torch.arange(first, self._n_used, device=missing.device)
+        for view, parts in made.items():
+            self._tokens[view] = _with_room(self._tokens.get(view), self._n_used, like=parts[0])
+            torch.cat(parts, out=self._tokens[view][first : self._n_used])
+
+
+def _with_room(tokens: Tensor | None, n_rows: int, *, like: Tensor) -> Tensor:
+    """The same rows in a tensor with room for `n_rows`; it doubles, so that growing costs no more than filling."""
+    if tokens is not None and len(tokens) >= n_rows:
+        return tokens
+    larger = like.new_empty(max(n_rows, 2 * (0 if tokens is None else len(tokens))), *like.shape[1:])
+    if tokens is not None:
+        larger[: len(tokens)] = tokens
+    return larger

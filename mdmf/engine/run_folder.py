@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 from pathlib import Path
@@ -21,7 +22,11 @@ from mdmf.engine.checkpoint import write_json
 from mdmf.files import write_atomic
 
 # Settings that decide nothing about the result of a training run, so that --resume may change them.
-_FREE_ON_RESUME = ("output.", "evaluation.after_training", "evaluation.batch_episodes", "data.n_workers", "data.root")
+_FREE_ON_RESUME = (
+    *("output.", "data.n_workers", "data.root", "data.store", "encoder.batch_frames"),
+    *("evaluation.after_training", "evaluation.baselines", "evaluation.split"),
+    *("evaluation.n_episodes", "evaluation.n_way", "evaluation.n_shot"),  # of the test alone; n_query is val's too
+)
 _PACKAGES = ("torch", "open_clip_torch", "transformers", "numpy", "pandas", "av", "decord", "pydantic", "safetensors")
 
 
@@ -44,26 +49,35 @@ class RunFolder:
     @classmethod
     def create(cls, settings: Settings) -> RunFolder:
         """A new folder: `root/name`, or `root/name-2`, … where that is taken. Never writes over a run."""
-        for folder in _numbered(settings):
+        first = _first_folder(settings)
+        for number in count(1):
+            folder = first if number == 1 else first.with_name(f"{first.name}-{number}")
             try:
                 folder.mkdir(parents=True)
             except FileExistsError:
                 continue
-            run = cls(folder)
-            run.record(settings)
-            return run
-        raise AssertionError("unreachable: the numbers do not end")
+            break
+        run = cls(folder)
+        run.record(settings)
+        return run
 
     @classmethod
-    def latest(cls, settings: Settings) -> RunFolder | None:
-        """The newest run of this name; None if there is none."""
-        found = None
-        for folder in _numbered(settings):
-            if not folder.exists():
-                return found
-            if (folder / "config.yaml").is_file():
-                found = cls(folder)
-        return found
+    def all_of(cls, settings: Settings) -> list[RunFolder]:
+        """The runs of this name, oldest first; numbers may be missing where somebody deleted a run."""
+        first = _first_folder(settings)
+        named = re.compile(re.escape(first.name) + r"(?:-(\d+))?")
+        numbered = {
+            int(found[1] or 1): folder
+            for folder in (first.parent.iterdir() if first.parent.is_dir() else ())
+            if (found := named.fullmatch(folder.name)) and (folder / "config.yaml").is_file()
+        }
+        return [cls(numbered[number]) for number in sorted(numbered)]
+
+    @classmethod
+    def to_resume(cls, settings: Settings) -> RunFolder | None:
+        """The newest unfinished run of this name, else its newest run; None if there is none."""
+        runs = cls.all_of(settings)
+        return next((run for run in reversed(runs) if not run.finished), runs[-1] if runs else None)
 
     @classmethod
     def open(cls, folder: Path) -> RunFolder:
@@ -117,11 +131,8 @@ class RunFolder:
         write_atomic(self.metrics, "".join(line + "\n" for line in kept).encode())
 
 
-def _numbered(settings: Settings) -> Iterator[Path]:
-    first = settings.output.root / (settings.output.name or "run")
-    yield first
-    for number in count(2):
-        yield first.with_name(f"{first.name}-{number}")
+def _first_folder(settings: Settings) -> Path:
+    return settings.output.root / (settings.output.name or "run")
 
 
 def _step_of(line: str) -> float:

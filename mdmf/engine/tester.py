@@ -24,7 +24,9 @@ from mdmf.engine.workspace import Workspace
 from mdmf.files import write_atomic
 from mdmf.models.build import is_trained
 from mdmf.models.text_at_test import TextAtTest, combine_with_text
+from mdmf.mutual.condition import TAUGHT_BY_BOTH, TAUGHT_BY_NONE
 
+STANDARD_EPISODES = 10_000
 TEXT_WEIGHTS = tuple(round(0.1 * tenth, 1) for tenth in range(11))
 
 
@@ -59,6 +61,7 @@ class Protocol:
         """For file names: what is not the default is named."""
         parts = [f"{self.n_way}way", f"{self.n_shot}shot"]
         parts += [] if self.n_query == 1 else [f"{self.n_query}query"]
+        parts += [] if self.n_episodes == STANDARD_EPISODES else [f"{self.n_episodes}episodes"]
         parts += ["groups"] if self.group_disjoint else []
         parts += [f"seed{self.seed}"] if self.seed else []
         return "_".join(([] if self.split == "test" else [self.split]) + parts)
@@ -81,6 +84,8 @@ def run_test(workspace: Workspace, *, checkpoint: Path | None, folder: Path) -> 
     """
     settings = workspace.settings
     protocol = Protocol.of(settings)
+    _check_checkpoint(settings.model.name, checkpoint)  # before anything is encoded
+    workspace.check_episodes(protocol.split, n_way=protocol.n_way, n_shot=protocol.n_shot, n_query=protocol.n_query)
     sampler = _sampler(workspace, protocol, split=protocol.split)
     device = resolve_device(settings.training.device)
     name = settings.model.name
@@ -90,7 +95,7 @@ def run_test(workspace: Workspace, *, checkpoint: Path | None, folder: Path) -> 
         text_weight = choose_text_weight(model, workspace, protocol)
     others = [baseline for baseline in settings.evaluation.baselines if baseline != name]
     models: dict[str, nn.Module] = {baseline: workspace.model(baseline).to(device) for baseline in others}
-    models[name] = TextAtTest(model, weight=text_weight, logit_scale=workspace.text.logit_scale)
+    models[name] = TextAtTest(model, workspace.model("zero_shot").to(device), weight=text_weight)
     bank = workspace.bank(protocol.split, device=device)
     evaluation = evaluate(
         models,
@@ -115,12 +120,16 @@ def run_test(workspace: Workspace, *, checkpoint: Path | None, folder: Path) -> 
     return result
 
 
-def _load(model: nn.Module, name: str, checkpoint: Path | None) -> nn.Module:
-    if not is_trained(name):
-        return model
-    if checkpoint is None:
+def _check_checkpoint(name: str, checkpoint: Path | None) -> None:
+    if is_trained(name) and checkpoint is None:
         raise ValueError(f"model {name!r} learns and needs a checkpoint: give --run or --ckpt, or train it first")
-    load_weights(checkpoint, model)
+    if is_trained(name) and checkpoint is not None and not checkpoint.is_file():
+        raise FileNotFoundError(f"no checkpoint at {checkpoint}")
+
+
+def _load(model: nn.Module, name: str, checkpoint: Path | None) -> nn.Module:
+    if is_trained(name) and checkpoint is not None:
+        load_weights(checkpoint, model)
     return model
 
 
@@ -175,7 +184,8 @@ def _numbers(evaluation: Evaluation, model: str, class_names: tuple[str, ...]) -
     }
     if answers.teacher is not None:
         taught = {name: answers.teacher == index for index, name in enumerate(answers.branch_posteriors)}
-        taught["none"] = answers.teacher < 0
+        taught["none"] = answers.teacher == TAUGHT_BY_NONE
+        taught["both"] = answers.teacher == TAUGHT_BY_BOTH
         numbers["taught_share"] = {name: float(queries.mean()) for name, queries in taught.items()}
     return numbers
 
@@ -192,10 +202,10 @@ def _write_episodes(path: Path, evaluation: Evaluation, video_ids: np.ndarray) -
         "video_ids": video_ids[used].astype(str),  # plain text: the file is read without pickle
         "support_videos": place[:n_support].reshape(episodes.support_rows.shape).astype(np.int32),
         "query_videos": place[n_support:].reshape(episodes.query_rows.shape).astype(np.int32),
-        "query_labels": episodes.query_labels.astype(np.int8),
+        "query_labels": episodes.query_labels.astype(np.int16),
     }
     for name, answers in evaluation.answers.items():
-        arrays[f"{name}/predictions"] = answers.predictions.astype(np.int8)
+        arrays[f"{name}/predictions"] = answers.predictions.astype(np.int16)
         arrays[f"{name}/posterior"] = answers.posterior.astype(np.float16)
         for branch, posterior in answers.branch_posteriors.items():
             arrays[f"{name}/{branch}/posterior"] = posterior.astype(np.float16)

@@ -25,14 +25,15 @@ from mdmf.engine.run_folder import RunFolder
 from mdmf.engine.workspace import Workspace
 from mdmf.models.multi_view import MultiView
 from mdmf.models.two_branch import TwoBranch
+from mdmf.structures import RunFailed
 
 logger = logging.getLogger(__name__)
 
 _STEP_SEED_STRIDE = 1_000_003  # a prime: steps of neighbouring seeds never share a random state
 
 
-class TrainingFailed(RuntimeError):  # noqa: N818 (named for what happened)
-    """Training cannot go on; the message says why and where the evidence lies."""
+class TrainingFailed(RunFailed):
+    """Training cannot go on: the loss or its gradient is not finite."""
 
 
 @dataclass
@@ -82,6 +83,7 @@ class Trainer:
     ) -> None:
         self.settings, self.training, self.run, self.show = settings, settings.training, run, progress
         self.device = resolve_device(self.training.device)
+        torch.backends.cudnn.deterministic = True  # else a resumed run on CUDA would not repeat itself
         self.model = model.to(self.device)
         self.train_bank, self.train_sampler = train_bank, train_sampler
         self.val_bank, self.val_sampler = val_bank, val_sampler
@@ -161,15 +163,14 @@ class Trainer:
         }
 
     def _check_finite(self, value: Tensor, losses: dict[str, Tensor], rows: EpisodeRows) -> None:
-        if torch.isfinite(value):
+        if torch.isfinite(value) and all(torch.isfinite(loss) for loss in losses.values()):
             return
         path = self.run.folder / "failed_episode.npz"
         parts = {name: float(loss.detach()) for name, loss in losses.items()}
         np.savez(path, step=self.progress.step, **vars(rows), **parts)  # type: ignore[arg-type]
         raise TrainingFailed(
             f"the loss or its gradient is not finite in step {self.progress.step + 1} ({parts}); the episodes are in "
-            f"{path}; start again with a lower training.learning_rate or with training.clip_norm set; "
-            f"the last good state is kept in {self.run.state}"
+            f"{path}; start again with a lower training.learning_rate or with training.clip_norm set"
         )
 
     def _after_step(self, row: dict[str, Any], bar: tqdm) -> None:
@@ -256,8 +257,12 @@ def _tensorboard(run: RunFolder) -> Callable[[dict[str, Any]], None]:
     return write
 
 
-def make_trainer(workspace: Workspace, run: RunFolder, *, progress: bool = True) -> Trainer:
+def make_trainer(workspace: Workspace, open_run: Callable[[], RunFolder], *, progress: bool = True) -> Trainer:
     """A trainer for the model of the settings, on the training and val classes of a workspace.
+
+    Args:
+        workspace: of the settings.
+        open_run: gives the run folder; called last, so that nothing that cannot be trained leaves a folder behind.
 
     Raises:
         ValueError: if the classes cannot give the episodes that are asked for.
@@ -265,6 +270,7 @@ def make_trainer(workspace: Workspace, run: RunFolder, *, progress: bool = True)
     settings = workspace.settings
     episode, training, evaluation = settings.episode, settings.training, settings.evaluation
     device = resolve_device(training.device)
+    _check_before_encoding(workspace)
     train_sampler = workspace.sampler(
         "train",
         n_way=episode.n_way,
@@ -276,18 +282,34 @@ def make_trainer(workspace: Workspace, run: RunFolder, *, progress: bool = True)
     val_sampler = workspace.sampler(
         "val", n_way=episode.n_way, n_shot=episode.n_shot, n_query=evaluation.n_query, seed=evaluation.seed
     )
+    text = workspace.class_text("train").to(device)  # first: it may load the encoder, which draws random numbers
     torch.manual_seed(training.seed)
     model = workspace.model()
     if not isinstance(model, MultiView):
         raise ValueError(f"model {settings.model.name!r} has nothing to train; test it with test.py")
-    model.video_text.set_classes(workspace.class_text("train").to(device))
+    model.video_text.set_classes(text)
     return Trainer(
         model,
         settings=settings,
-        run=run,
         train_bank=workspace.bank("train", device=device, all_variants=True),
         train_sampler=train_sampler,
         val_bank=workspace.bank("val", device=device),
         val_sampler=val_sampler,
         progress=progress,
+        run=open_run(),
     )
+
+
+def _check_before_encoding(workspace: Workspace) -> None:
+    """Whether prompts and episodes of every split can be had: encoding may take hours, and these a second."""
+    episode, evaluation = workspace.settings.episode, workspace.settings.evaluation
+    _ = workspace.sentences
+    workspace.check_episodes("train", n_way=episode.n_way, n_shot=episode.n_shot, n_query=episode.n_query)
+    workspace.check_episodes("val", n_way=episode.n_way, n_shot=episode.n_shot, n_query=evaluation.n_query)
+    if evaluation.after_training:
+        workspace.check_episodes(
+            evaluation.split,
+            n_way=evaluation.n_way or episode.n_way,
+            n_shot=evaluation.n_shot or episode.n_shot,
+            n_query=evaluation.n_query,
+        )

@@ -129,7 +129,8 @@ class Workspace:
         data = self.settings.data
         if data.store is not None:
             return data.store
-        videos = [(record.video_id, record.class_name, record.group) for record in self.index.records]
+        # Sizes tell other videos of the same names apart; times would differ from machine to machine.
+        videos = [(r.video_id, r.class_name, r.group, r.path.stat().st_size) for r in self.index.records]
         content = json.dumps([self.store_settings.to_json(), sorted(videos, key=str)], sort_keys=True)
         return Path("stores") / f"{data.name}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
 
@@ -247,6 +248,24 @@ class Workspace:
             split=split,
             groups=self._groups() if self.settings.episode.group_disjoint else None,
             n_variants=self.store.n_variants if all_variants else 1,
+        )
+
+    def check_episodes(self, split: str, *, n_way: int, n_shot: int, n_query: int) -> None:
+        """See from the index alone, before anything is encoded, whether a split has episodes of this size.
+
+        Raises:
+            ValueError: if it has not.
+        """
+        class_index = {name: number for number, name in enumerate(self.index.classes[split])}
+        class_ids = [class_index[record.class_name] for record in self.index.records if record.split == split]
+        EpisodeSampler(
+            np.array(class_ids, dtype=np.int64),
+            class_names=self.index.classes[split],
+            n_way=n_way,
+            n_shot=n_shot,
+            n_query=n_query,
+            seed=0,
+            split=split,
         )
 
     def _groups(self) -> np.ndarray:

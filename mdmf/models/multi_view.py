@@ -156,15 +156,14 @@ def make_multi_view(
     unknown = [view for view in views if view not in VIEWS]
     if unknown or not views or len(set(views)) != len(views):
         raise ValueError(f"views must be one or both of {VIEWS}, got {tuple(views)}")
-    contexts = {"local": LocalContext, "global": lambda D: GlobalContext(D, dropout=tcn_dropout)}
+    views = sorted(views, key=VIEWS.index)  # their order decides ties and numbers, and is no setting
+    compared = {"otam_temperature": otam_temperature, "otam_directions": otam_directions, "eps": cosine_eps}
     branches = {
         view: ViewBranch(
-            contexts[view](size),
+            LocalContext(size) if view == "local" else GlobalContext(size, dropout=tcn_dropout),
             CrossTransformer(size, **fusion_settings),
-            otam_temperature=otam_temperature,
-            otam_directions=otam_directions,
             certainty_token=certainty_token,
-            eps=cosine_eps,
+            **compared,
         )
         for view in views
     }

@@ -93,7 +93,13 @@ def load_clip_mdmf(
     model = make_multi_view(
         size, logit_scale=1.0, otam_directions=otam_directions, depth=depth, hidden_size=hidden_size, **settings
     )
-    missing, unexpected = model.load_state_dict(renamed, strict=False)
+    own = model.state_dict()
+    missing, unexpected = sorted(own.keys() - renamed.keys()), sorted(renamed.keys() - own.keys())
     if missing or unexpected:
         raise ValueError(f"the checkpoint lacks {missing or 'nothing'} and has {unexpected or 'nothing'} too many")
+    misshapen = [name for name, tensor in renamed.items() if tensor.shape != own[name].shape]
+    if misshapen:
+        name = misshapen[0]
+        raise ValueError(f"{name} of the checkpoint is {tuple(renamed[name].shape)}, expected {tuple(own[name].shape)}")
+    model.load_state_dict(renamed)
     return model.eval()

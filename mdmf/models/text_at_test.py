@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from mdmf.models.baselines import ZeroShotBaseline
 from mdmf.structures import Episode, EpisodeOutput
 
 
@@ -14,14 +13,19 @@ def combine_with_text(visual_logits: Tensor, text_logits: Tensor, weight: float)
 
 
 class TextAtTest(nn.Module):
-    """A trained model whose answers are combined, in evaluation only, with those of the class text."""
+    """A trained model whose answers are combined, in evaluation only, with those of the class text.
 
-    def __init__(self, model: nn.Module, *, weight: float, logit_scale: float, source: str = "rgb") -> None:
+    Args:
+        model: gives the visual posterior.
+        text: gives the text posterior, as the baseline `zero_shot` does.
+        weight: a, in [0, 1].
+    """
+
+    def __init__(self, model: nn.Module, text: nn.Module, *, weight: float) -> None:
         super().__init__()
         if not 0 <= weight <= 1:
             raise ValueError(f"the text weight must be in [0, 1], got {weight}")
-        self.model, self.weight = model, weight
-        self.text = ZeroShotBaseline(logit_scale=logit_scale, source=source)
+        self.model, self.text, self.weight = model, text, weight
 
     def forward(self, episode: Episode) -> EpisodeOutput:
         """The model's output with `logits` replaced."""

@@ -83,7 +83,7 @@ class TwoBranch(nn.Module, ABC):
             branch_logits=logits,
             losses=losses,
             certainty={name: certainty(branch_logits) for name, branch_logits in logits.items()},
-            teacher=teacher_index(taught) if taught else None,
+            teacher=teacher_index(taught, list(logits)) if taught else None,
         )
 
     def total_loss(self, output: EpisodeOutput, *, distill_ramp: float = 1.0) -> Tensor:

@@ -51,14 +51,21 @@ def view_condition(
     return more_certain_teaches([text] if condition == "text" else [visual, text])
 
 
-def teacher_index(taught: Mapping[str, Tensor]) -> Tensor:
+TAUGHT_BY_NONE, TAUGHT_BY_BOTH = -1, -2
+
+
+def teacher_index(taught: Mapping[str, Tensor], branches: Sequence[str]) -> Tensor:
     """One number per query: the index of its teacher.
 
     Args:
-        taught: branch name -> (E, Q) bool.
+        taught: teaching branch -> (E, Q) bool; a branch that is absent teaches nothing.
+        branches: both branches, in the order in which they are numbered.
 
     Returns:
-        (E, Q): index into the branches' order; -1 where none teaches, or where all do.
+        (E, Q): index into `branches`; -1 where none teaches, -2 where both do.
     """
-    masks = torch.stack(list(taught.values()))
-    return torch.where(masks.sum(dim=0) == 1, masks.int().argmax(dim=0), -1)
+    nobody = torch.zeros_like(next(iter(taught.values())))
+    masks = torch.stack([taught.get(branch, nobody) for branch in branches])
+    n_teachers = masks.sum(dim=0)
+    index = torch.where(n_teachers == 1, masks.int().argmax(dim=0), TAUGHT_BY_NONE)
+    return torch.where(n_teachers > 1, TAUGHT_BY_BOTH, index)

@@ -3,7 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from mdmf.engine.ablation import Variant, run_variant, summarize
+from mdmf.config import ConfigError
+from mdmf.engine.ablation import AblationFailed, Variant, run_ablation, run_variant, summarize
+from mdmf.engine.run_folder import RunFolder
 
 RESULTS = {("full", 0): 70.0, ("full", 1): 74.0, ("less", 0): 65.0, ("less", 1): 71.0}
 
@@ -21,7 +23,7 @@ def write_result(variant: Variant) -> None:
     accuracy = RESULTS[variant.name, variant.seed]
     branches = {"local": {"accuracy_percent": accuracy - 5}}
     numbers = {"accuracy_percent": accuracy, "branches": branches, "taught_share": {"local": 0.25}}
-    variant.result_file.parent.mkdir(parents=True)
+    RunFolder.create(variant.settings)
     variant.result_file.write_text(json.dumps({"models": {"m2df": numbers}}))
 
 
@@ -54,5 +56,19 @@ def test_what_is_finished_is_not_run_again(tmp_path, monkeypatch):
 def test_a_run_that_fails_says_why(tmp_path):
     path = tmp_path / "bad.yaml"
     path.write_text("data: {root: nowhere}\n")
-    with pytest.raises(RuntimeError, match="nowhere does not exist"):
+    with pytest.raises(AblationFailed, match="nowhere does not exist"):
         run_variant(Variant(path, 0, (), tmp_path / "runs"), n_threads=1)
+
+
+def test_a_result_of_other_settings_is_never_taken(tmp_path):
+    variant = variants(tmp_path)[0]
+    write_result(variant)
+    variant.config.write_text("episode: {n_way: 4}\ntraining: {n_steps: 7}\n")
+    with pytest.raises(ConfigError, match=r"training\.n_steps: the run has 2000, asked for 7"):
+        run_variant(variant, n_threads=1)
+
+
+def test_two_configs_of_one_name_are_refused(tmp_path):
+    config = variants(tmp_path)[0].config
+    with pytest.raises(ValueError, match="every config needs its own name"):
+        run_ablation([config, config], seeds=[0], root=tmp_path)

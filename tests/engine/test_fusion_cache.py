@@ -6,6 +6,7 @@ from small_world import D, MemoryStore, small_bank, small_sampler
 
 from mdmf.config import ModelSettings
 from mdmf.engine.fusion_cache import FusionCache, answerer
+from mdmf.models.baselines import ZeroShotBaseline
 from mdmf.models.build import build_model
 from mdmf.models.text_at_test import TextAtTest
 
@@ -57,7 +58,7 @@ def test_each_pair_is_fused_once(monkeypatch):
 def test_text_at_test_is_combined_with_the_cached_answer():
     store, model = MemoryStore(), small_model()
     bank, sampler = small_bank(store), small_sampler(store, split="test")
-    wrapped = TextAtTest(model, weight=0.4, logit_scale=10.0).eval()
+    wrapped = TextAtTest(model, ZeroShotBaseline(logit_scale=10.0), weight=0.4).eval()
     rows = sampler.batch(0, 4)
     episode = bank.episode(rows)
     with torch.inference_mode():

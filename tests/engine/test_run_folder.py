@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 from small_world import small_settings
@@ -11,7 +12,20 @@ def test_a_run_never_writes_over_another(tmp_path):
     settings = small_settings(tmp_path)
     names = [RunFolder.create(settings).folder.name for _ in range(3)]
     assert names == ["small", "small-2", "small-3"]
-    assert RunFolder.latest(settings).folder.name == "small-3"
+    assert RunFolder.to_resume(settings).folder.name == "small-3"
+
+
+def test_resume_takes_the_newest_unfinished_run_also_where_one_was_deleted(tmp_path):
+    settings = small_settings(tmp_path)
+    assert RunFolder.to_resume(settings) is None
+    runs = [RunFolder.create(settings) for _ in range(3)]
+    shutil.rmtree(runs[0].folder)
+    assert RunFolder.to_resume(settings).folder.name == "small-3"
+    runs[2].summary.touch()
+    assert RunFolder.to_resume(settings).folder.name == "small-2"
+    runs[1].summary.touch()
+    assert RunFolder.to_resume(settings).folder.name == "small-3"
+    assert RunFolder.create(settings).folder.name == "small"
 
 
 def test_what_is_recorded_reads_back(tmp_path):

@@ -16,6 +16,7 @@ def protocol(**values) -> Protocol:
         ({"evaluation": {"n_way": 10, "n_shot": 3}}, "10way_3shot"),
         ({"evaluation": {"n_query": 4, "seed": 2, "split": "val"}}, "val_5way_1shot_4query_seed2"),
         ({"episode": {"n_shot": 5, "group_disjoint": True}}, "5way_5shot_groups"),
+        ({"evaluation": {"n_episodes": 20}}, "5way_1shot_20episodes"),
     ],
 )
 def test_a_file_name_says_what_is_not_the_default(values, name):

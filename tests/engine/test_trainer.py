@@ -158,7 +158,7 @@ sys.path.insert(0, sys.argv[1])
 from small_world import small_settings, small_trainer
 from mdmf.engine.run_folder import RunFolder
 settings = small_settings(Path(sys.argv[2]), n_steps=150, save_every=7, validate_every=10)
-run = RunFolder.latest(settings) or RunFolder.create(settings)
+run = RunFolder.to_resume(settings) or RunFolder.create(settings)
 trainer = small_trainer(settings, run)
 trainer.resume()
 trainer.fit()

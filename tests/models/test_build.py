@@ -18,8 +18,8 @@ def test_every_setting_of_the_model_reaches_its_part():
     )
     model = build_model(settings, feature_sizes={"rgb": 16}, logit_scale=99.0)
     assert isinstance(model, MultiView)
-    assert list(model.branches) == ["global", "local"]
-    assert (model.fusion.weights, model.fusion.temperature) == ({"global": 1.0, "local": 0.5}, 2.0)
+    assert list(model.branches) == ["local", "global"]
+    assert (model.fusion.weights, model.fusion.temperature) == ({"local": 0.5, "global": 1.0}, 2.0)
     selector = model.selector
     assert (selector.train_mode, selector.test_mode, selector.top_k, selector.scale) == ("expect", "off", 2, 50.0)
     local = model.views["local"]

@@ -133,6 +133,17 @@ def test_one_direction_teaches_one_view(direction):
     assert not learns(teacher)
 
 
+def test_order_of_views_is_no_setting():
+    there, back = (small_model(views=views)(random_episode()) for views in (("local", "global"), ("global", "local")))
+    assert list(back.branch_logits) == ["local", "global"]
+    assert torch.equal(there.teacher, back.teacher)
+
+
+def test_one_direction_names_the_view_that_teaches():
+    output = small_model(direction="global_to_local", condition="visual")(random_episode(E=8))
+    assert set(output.teacher.unique().tolist()) == {-1, 1}
+
+
 def test_directions_add_up_to_both():
     parts = [
         small_model(direction=direction)(random_episode()).losses["distill_loss"]

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from mdmf.models.baselines import ZeroShotBaseline
 from mdmf.models.text_at_test import TextAtTest, combine_with_text
 from mdmf.structures import Episode, EpisodeOutput
 
@@ -27,17 +28,17 @@ def episode() -> Episode:
 
 
 def test_ends_are_text_alone_and_visual_alone():
-    visual_only = TextAtTest(Constant(), weight=0, logit_scale=10.0).eval()(episode())
-    text_only = TextAtTest(Constant(), weight=1, logit_scale=10.0).eval()(episode())
+    visual_only = TextAtTest(Constant(), ZeroShotBaseline(logit_scale=10.0), weight=0).eval()(episode())
+    text_only = TextAtTest(Constant(), ZeroShotBaseline(logit_scale=10.0), weight=1).eval()(episode())
     assert visual_only.logits.argmax().item() == 1
     assert text_only.logits.argmax().item() == 0
 
 
 def test_training_sees_the_model_alone():
-    model = TextAtTest(Constant(), weight=1, logit_scale=10.0).train()
+    model = TextAtTest(Constant(), ZeroShotBaseline(logit_scale=10.0), weight=1).train()
     assert model(episode()).logits.argmax().item() == 1
 
 
 def test_refuses_a_weight_that_is_no_share():
     with pytest.raises(ValueError, match=r"must be in \[0, 1\], got 1.1"):
-        TextAtTest(Constant(), weight=1.1, logit_scale=1.0)
+        TextAtTest(Constant(), ZeroShotBaseline(logit_scale=10.0), weight=1.1)

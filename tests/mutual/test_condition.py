@@ -14,17 +14,24 @@ TEXT = {"local": torch.tensor([[0.8, 0.2, 0.2, 0.8, 0.4]]), "global": torch.tens
         ("both", [0, 1, -1, -1, 0]),
         ("visual", [0, 1, 0, 1, 0]),
         ("text", [0, 1, 1, 0, 0]),
-        ("none", [-1, -1, -1, -1, -1]),
+        ("none", [-2, -2, -2, -2, -2]),
     ],
 )
 def test_more_certain_branch_is_the_teacher(condition, teachers):
-    assert teacher_index(view_condition(VISUAL, TEXT, condition=condition)).tolist() == [teachers]
+    taught = view_condition(VISUAL, TEXT, condition=condition)
+    assert teacher_index(taught, ["local", "global"]).tolist() == [teachers]
 
 
 def test_without_condition_each_teaches_every_query():
     taught = view_condition(VISUAL, TEXT, condition="none")
     assert taught["local"].all()
     assert taught["global"].all()
+
+
+@pytest.mark.parametrize(("only", "teachers"), [("local", [0, -1, -1, -1, 0]), ("global", [-1, 1, -1, -1, -1])])
+def test_a_teacher_keeps_its_number_where_the_other_may_not_teach(only, teachers):
+    taught = {only: view_condition(VISUAL, TEXT)[only]}
+    assert teacher_index(taught, ["local", "global"]).tolist() == [teachers]
 
 
 def test_swapping_the_views_swaps_the_teacher_except_at_ties():

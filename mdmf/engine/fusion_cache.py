@@ -29,8 +29,8 @@ def answerer(model: nn.Module, bank: FeatureBank) -> Answer:
     if isinstance(model, TextAtTest):
         inner = answerer(model.model, bank)
         return lambda episode, rows: model.combine(inner(episode, rows), episode)
-    can_choose = isinstance(model, MultiView) and model.selector.mode != "expect"
-    if can_choose and bank.class_text is not None and bank.n_variants == 1:
+    can_be_cached = bank.class_text is not None and bank.n_variants == 1
+    if can_be_cached and isinstance(model, MultiView) and model.selector.mode != "expect":
         return FusionCache(model, bank)
     return lambda episode, rows: model(episode)
 

@@ -157,7 +157,11 @@ def make_multi_view(
     if unknown or not views or len(set(views)) != len(views):
         raise ValueError(f"views must be one or both of {VIEWS}, got {tuple(views)}")
     views = sorted(views, key=VIEWS.index)  # their order decides ties and numbers, and is no setting
-    compared = {"otam_temperature": otam_temperature, "otam_directions": otam_directions, "eps": cosine_eps}
+    compared: dict[str, Any] = {
+        "otam_temperature": otam_temperature,
+        "otam_directions": otam_directions,
+        "eps": cosine_eps,
+    }
     branches = {
         view: ViewBranch(
             LocalContext(size) if view == "local" else GlobalContext(size, dropout=tcn_dropout),

@@ -35,6 +35,12 @@ def _settings_help() -> str:
     return "\n".join(lines)
 
 
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text!r}")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mdmf", description="Few-shot action recognition on frozen CLIP features: train, test, extract, ablate."
@@ -76,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     ablate.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="S", help="training seeds")
     ablate.add_argument("--out", type=Path, default=Path("runs/ablation"), metavar="DIR", help="folder of the runs")
-    ablate.add_argument("--jobs", type=int, default=1, metavar="J", help="runs at a time")
+    ablate.add_argument("--jobs", type=_at_least_one, default=1, metavar="J", help="runs at a time")
     return parser
 
 
@@ -92,8 +98,10 @@ def _workspace(arguments: argparse.Namespace, settings: Settings) -> Workspace:
 
 def _train(arguments: argparse.Namespace) -> None:
     settings = load_settings(arguments.cfg, arguments.overrides)
+    from mdmf.engine.run_folder import RunFolder
     from mdmf.models.build import is_trained
 
+    RunFolder.check_root(settings)
     workspace = _workspace(arguments, settings)
     if not is_trained(settings.model.name):
         print(f"model {settings.model.name} has nothing to train", flush=True)
@@ -139,6 +147,7 @@ def _test(arguments: argparse.Namespace) -> None:
         if not run.finished:
             print(f"note: {run.folder} has not finished training; these are its best weights so far", flush=True)
         settings, folder = run.settings(arguments.overrides), run.folder
+        run.check_same_features(settings)
         checkpoint = arguments.ckpt or run.best
     else:
         settings = load_settings(arguments.cfg, arguments.overrides)
@@ -196,6 +205,15 @@ def _configs_in_order(names: Sequence[str]) -> list[Path]:
     return found
 
 
+def _hint(word: str) -> str:
+    """What may have been meant by a word that is neither an option nor a setting."""
+    if word.startswith("-"):
+        return "it is not an option of this command; see --help"
+    key = word.split("=")[0].strip().split(".")[-1].replace("-", "_")
+    meant = [name for name, _ in setting_names() if name.split(".")[-1] == key]
+    return "write section.key=value, as in " + (f"{meant[0]}=…" if meant else "episode.n_shot=5")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code.
 
@@ -205,7 +223,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     # Overrides may stand anywhere, also behind an option that takes several words: they are told by their form.
     overrides = [word for word in words if _OVERRIDE.match(word)]
-    arguments = _parser().parse_args([word for word in words if not _OVERRIDE.match(word)])
+    arguments, unknown = _parser().parse_known_args([word for word in words if not _OVERRIDE.match(word)])
+    if unknown:
+        print(f"error: cannot read {unknown[0]!r}; {_hint(unknown[0])}", file=sys.stderr)
+        return 2
     arguments.overrides = overrides
     logging.basicConfig(level=logging.WARNING if arguments.quiet else logging.INFO, format="%(message)s")
     try:

@@ -137,7 +137,7 @@ class ModelSettings(Section):
     text_weight: float | Literal["val"] = Field(0.0, description="a of the text at test; 'val': chosen on val")
     depth: int = Field(1, ge=1, description="layers of the fusion")
     n_heads: int = Field(8, ge=1, description="heads of the fusion")
-    hidden_size: int = Field(2048, ge=1, description="hidden size of the fusion")
+    hidden_size: int = Field(2048, ge=1, le=65536, description="hidden size of the fusion")
     attention_dropout: float = Field(0.2, ge=0, lt=1, description="after attention")
     dropout: float = Field(0.05, ge=0, lt=1, description="in the fusion's feed-forward part")
     tcn_dropout: float = Field(0.1, ge=0, lt=1, description="in the global context")
@@ -182,7 +182,7 @@ class TrainingSettings(Section):
     save_every: int = Field(100, ge=1, description="steps between states that --resume can go on from")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 on CUDA")
     device: str = Field("auto", description="auto, cpu, cuda, ...")
-    n_threads: int | None = Field(None, ge=1, description="CPU threads; default: torch's choice")
+    n_threads: int | None = Field(None, ge=1, le=1024, description="CPU threads; default: torch's choice")
 
 
 class EvaluationSettings(Section):
@@ -288,7 +288,11 @@ def find_config(name: str | Path) -> Path:
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:
-    values = parse_yaml(path.read_text(encoding="utf-8"), source=str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8 text") from None
+    values = parse_yaml(text, source=str(path))
     if values is None:
         return {}
     if not isinstance(values, dict):

@@ -152,7 +152,7 @@ def test_baselines_need_no_training_and_text_weight_comes_from_val(world, store,
     assert (place / "runs/clips-otam-test/test_5way_1shot_30episodes.json").is_file()
     weights = small(world, "model.name=otam", "model.text_weight=val", store=store)
     assert main(["test", "--cfg", "clips", "--quiet", *weights]) == 0
-    result = json.loads((place / "runs/clips-otam-test/test_5way_1shot_30episodes.json").read_text())
+    result = json.loads((place / "runs/clips-otam-test/test_5way_1shot_30episodes_text_val.json").read_text())
     assert result["text_weight"] in [tenth / 10 for tenth in range(11)]
 
 
@@ -242,6 +242,51 @@ class TestBadInput:
         assert "ViT-B-32" in said
         assert "openai" in said
         assert time.perf_counter() - started < 30
+
+    def test_damaged_files_are_named(self, world, store, place, capsys):
+        arguments = small(world, store=store)
+        assert main(["train", "--cfg", "clips", "--quiet", *arguments, "evaluation.after_training=false"]) == 0
+        (place / "runs/clips/training.json").unlink()
+        state = place / "runs/clips/last/state.pt"
+        for content in (b"", b"garbage", state.read_bytes()[:-50]):
+            state.write_bytes(content)
+            said = error_of(capsys, "train", "--cfg", "clips", "--resume", *arguments)
+            assert "last/state.pt is not a training state of mdmf" in said
+            assert "delete it to begin the run again" in said
+        copy = place / "store"
+        shutil.copytree(store, copy)
+        for cached in (copy / "text").iterdir():
+            cached.write_bytes(b"cut")
+        assert main(["test", "--cfg", "clips", "--quiet", *small(world, "model.name=otam", store=copy)]) == 0
+        for name, content in (("videos.csv", b""), ("features.npy", b"x"), ("manifest.json", b'{"format": 1}')):
+            (copy / name).write_bytes(content)
+            said = error_of(capsys, "test", "--cfg", "clips", *small(world, "model.name=otam", store=copy))
+            assert str(copy) in said
+            assert "delete" in said
+            shutil.copy(store / name, copy / name)
+
+    def test_a_dangling_link_is_a_bad_video_not_the_end(self, world, place, capsys):
+        shutil.copytree(world, place / "videos")
+        (place / "videos/grow/link.mp4").symlink_to(place / "nowhere.mp4")
+        assert main(["extract", "--cfg", "clips", "--quiet", *small(place / "videos")]) == 0
+        assert "bad: grow/link.mp4: " in capsys.readouterr().out
+
+    def test_output_that_cannot_be_written_is_said_before_any_work(self, world, place, capsys):
+        (place / "taken").touch()
+        said = error_of(capsys, "train", "--cfg", "clips", *small(world, "output.root=taken"))
+        assert "output.root=taken cannot be made a folder" in said
+        assert not (place / "stores").exists()
+
+    def test_weights_are_not_tested_on_other_features(self, world, store, place, capsys):
+        assert main(["train", "--cfg", "clips", "--quiet", *small(world, store=store)]) == 0
+        said = error_of(capsys, "test", "--run", "runs/clips", "encoder.weights=random")
+        assert "was trained on other features" in said
+
+    @pytest.mark.parametrize("word", ["n_steps=5", "training.n-steps", "badword", "--runs"])
+    def test_a_word_that_means_nothing(self, place, capsys, word):
+        said = error_of(capsys, "train", "--cfg", "clips", word)
+        assert f"cannot read {word!r}" in said
+        assert ("training.n_steps=…" in said) == ("steps" in word)
 
     def test_too_many_ways(self, world, store, place, capsys):
         said = error_of(capsys, "train", "--cfg", "clips", *small(world, "episode.n_way=30", store=store))

@@ -231,7 +231,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         found = manifest["format"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        if found == FORMAT:
+            _ = StoreSettings.from_json(manifest["settings"]), manifest["complete"], manifest["shape"]
+    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not the manifest of a feature store ({error}); {_remake(folder)}") from None
     if found != FORMAT:
         raise ValueError(f"{path} has format {found}, this version of mdmf reads {FORMAT}; {_remake(folder)}")
@@ -247,8 +249,10 @@ def open_features(folder: Path, manifest: Mapping[str, Any]) -> np.memmap:
     path, expected = folder / FEATURES, tuple(manifest["shape"])
     try:
         features = np.load(path, mmap_mode="r")
-    except (OSError, ValueError) as error:
-        raise ValueError(f"the feature store {folder} is damaged: {error}; {_remake(folder)}") from None
+    except (OSError, EOFError, ValueError) as error:
+        # numpy's own text may advise to unpickle the file, so it is not passed on.
+        reason = str(error) if isinstance(error, OSError) else f"{FEATURES} is no array"
+        raise ValueError(f"the feature store {folder} is damaged: {reason}; {_remake(folder)}") from None
     if features.shape != expected or features.dtype != np.float16:
         raise ValueError(
             f"the feature store {folder} is damaged: {FEATURES} should be float16 {expected}, "
@@ -264,20 +268,28 @@ def read_table(folder: Path) -> VideoTable:
         ValueError: if its columns or row numbers are not those that were written.
     """
     path = folder / VIDEOS
-    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        header, *lines = csv.reader(file)
-    if tuple(header) != COLUMNS or any(len(line) != len(COLUMNS) for line in lines):
+    try:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            header, *lines = csv.reader(file)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read ({type(error).__name__}); {_remake(folder)}") from None
+    if tuple(header) != COLUMNS:
         raise ValueError(f"{path} should have the columns {', '.join(COLUMNS)}, has {', '.join(header)}")
+    if not lines or any(len(line) != len(COLUMNS) for line in lines):
+        raise ValueError(f"{path} is cut off or damaged; {_remake(folder)}")
     columns = dict(zip(COLUMNS, zip(*lines, strict=True), strict=True))
     if columns["row"] != tuple(str(row) for row in range(len(lines))):
         raise ValueError(f"the rows of {path} are not numbered 0..{len(lines) - 1} in order; {_remake(folder)}")
     texts = {name: np.array(columns[name], dtype=object) for name in ("video_id", "class_name", "status", "reason")}
-    return VideoTable(
-        **texts,
-        group=np.array([group or None for group in columns["group"]], dtype=object),
-        n_frames=np.array([int(value or 0) for value in columns["frames"]], dtype=np.int64),
-        fps=np.array([float(value or "nan") for value in columns["fps"]], dtype=np.float64),
-    )
+    try:
+        return VideoTable(
+            **texts,
+            group=np.array([group or None for group in columns["group"]], dtype=object),
+            n_frames=np.array([int(value or 0) for value in columns["frames"]], dtype=np.int64),
+            fps=np.array([float(value or "nan") for value in columns["fps"]], dtype=np.float64),
+        )
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); {_remake(folder)}") from None
 
 
 def check_settings(folder: Path, manifest: Mapping[str, Any], settings: StoreSettings) -> None:

@@ -3,7 +3,7 @@
 import io
 import json
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +73,22 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
     write_atomic(path, buffer.getvalue())
 
 
-def load_state(path: Path) -> dict[str, Any]:
+def load_state(path: Path, *, parts: Sequence[str] = ()) -> dict[str, Any]:
     """Read a training state with `weights_only=True`, so that nothing in it can run.
 
+    Args:
+        parts: keys that it must have.
+
     Raises:
-        ValueError: if the file is damaged or holds more than plain data.
+        ValueError: if the file is damaged, holds more than plain data, or lacks a part.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(f"{path} is not a training state of mdmf ({error})") from None
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, UnicodeDecodeError) as error:
+        reason = type(error).__name__
+        raise ValueError(
+            f"{path} is not a training state of mdmf ({reason}); delete it to begin the run again"
+        ) from None
+    if not isinstance(state, dict) or not set(parts) <= state.keys():
+        raise ValueError(f"{path} is not a training state of mdmf; delete it to begin the run again")
+    return state

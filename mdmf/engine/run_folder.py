@@ -62,6 +62,18 @@ class RunFolder:
         return run
 
     @classmethod
+    def check_root(cls, settings: Settings) -> None:
+        """See before any long work whether run folders can be made.
+
+        Raises:
+            ValueError: if they cannot.
+        """
+        try:
+            settings.output.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"output.root={settings.output.root} cannot be made a folder: {error.strerror}") from None
+
+    @classmethod
     def all_of(cls, settings: Settings) -> list[RunFolder]:
         """The runs of this name, oldest first; numbers may be missing where somebody deleted a run."""
         first = _first_folder(settings)
@@ -118,6 +130,22 @@ class RunFolder:
                 + "\n  resume with its own settings, or start a new run without --resume"
             )
 
+    def check_same_features(self, settings: Settings) -> None:
+        """Weights answer only features of the kind that they were trained on.
+
+        Raises:
+            ConfigError: listing what differs.
+        """
+        old, new = _flat(self.settings()), _flat(settings)
+        of_features = ("encoder.library", "encoder.model", "encoder.weights", "frames.n_frames", "frames.rule")
+        lines = [
+            f"  {name}: the run has {old[name]!r}, asked for {new[name]!r}"
+            for name in of_features
+            if old[name] != new[name]
+        ]
+        if lines:
+            raise ConfigError("\n".join([f"{self.folder} was trained on other features:", *lines]))
+
     def append_metrics(self, row: Mapping[str, Any]) -> None:
         """Add one row to metrics.jsonl."""
         with self.metrics.open("a", encoding="utf-8") as file:
@@ -138,7 +166,7 @@ def _first_folder(settings: Settings) -> Path:
 def _step_of(line: str) -> float:
     try:
         return float(json.loads(line)["step"])
-    except (json.JSONDecodeError, KeyError):
+    except (ValueError, KeyError, TypeError):
         return float("inf")
 
 

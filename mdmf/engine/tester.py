@@ -41,6 +41,7 @@ class Protocol:
     n_episodes: int
     seed: int
     group_disjoint: bool
+    text_weight: float | str = 0.0
 
     @classmethod
     def of(cls, settings: Settings) -> Protocol:
@@ -54,6 +55,7 @@ class Protocol:
             n_episodes=evaluation.n_episodes,
             seed=evaluation.seed,
             group_disjoint=episode.group_disjoint,
+            text_weight=settings.model.text_weight,
         )
 
     @property
@@ -64,6 +66,7 @@ class Protocol:
         parts += [] if self.n_episodes == STANDARD_EPISODES else [f"{self.n_episodes}episodes"]
         parts += ["groups"] if self.group_disjoint else []
         parts += [f"seed{self.seed}"] if self.seed else []
+        parts += [f"text_{self.text_weight}"] if self.text_weight else []
         return "_".join(([] if self.split == "test" else [self.split]) + parts)
 
 

@@ -98,10 +98,14 @@ class Trainer:
         if not self.run.state.is_file():
             self.run.cut_metrics(0)
             return
-        state = load_state(self.run.state)
+        state = load_state(self.run.state, parts=("model", "optimizer", "progress"))
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])
+        if self.progress.best_step >= 0 and not self.run.best.is_file():
+            raise FileNotFoundError(
+                f"{self.run.best} is gone: start a new run, or delete {self.run.state} to begin again"
+            )
         self.run.cut_metrics(self.progress.step)
         logger.info("going on after step %d of %d", self.progress.step, self.training.n_steps)
 

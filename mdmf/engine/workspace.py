@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
@@ -130,7 +131,7 @@ class Workspace:
         if data.store is not None:
             return data.store
         # Sizes tell other videos of the same names apart; times would differ from machine to machine.
-        videos = [(r.video_id, r.class_name, r.group, r.path.stat().st_size) for r in self.index.records]
+        videos = [(r.video_id, r.class_name, r.group, content_size(r.path)) for r in self.index.records]
         content = json.dumps([self.store_settings.to_json(), sorted(videos, key=str)], sort_keys=True)
         return Path("stores") / f"{data.name}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
 
@@ -193,7 +194,7 @@ class Workspace:
         """Text features, kept in the store under the hash of the sentences and the encoder."""
         key = json.dumps([self.sentences, dict(self.store.settings.encoder)], sort_keys=True)
         path = self.store_folder / "text" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
-        if not path.is_file():
+        if not _is_whole(path):
             features = class_text_features(self.encoder.encode_texts, self.sentences).cpu().contiguous()
             metadata = {"classes": json.dumps(list(self.sentences)), "logit_scale": repr(self.encoder.logit_scale)}
             write_atomic(path, to_safetensors({"features": features}, metadata=metadata))
@@ -298,6 +299,25 @@ class Workspace:
         if n_bad:
             notes.append(f"{n_bad} of {len(self.store)} videos could not be read and were not used")
         return notes
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a safetensors file can be read; one that cannot is a damaged cache, and made again."""
+    try:
+        with safe_open(path, framework="pt"):
+            return True
+    except (FileNotFoundError, SafetensorError):
+        return False
+
+
+def content_size(path: Path) -> int:
+    """Bytes of a video file, or of all frames of a frame folder; -1 for what cannot be looked at."""
+    try:
+        if path.is_dir():
+            return sum(entry.stat().st_size for entry in os.scandir(path))
+        return path.stat().st_size
+    except OSError:  # a dangling link, say: the extractor marks the video bad, with the reason
+        return -1
 
 
 def requested_encoder(settings: Settings) -> dict[str, str]:

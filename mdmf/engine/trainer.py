@@ -79,8 +79,10 @@ class Trainer:
         train_sampler: EpisodeSampler,
         val_bank: FeatureBank,
         val_sampler: EpisodeSampler,
+        data_fingerprint: str = "",
         progress: bool = True,
     ) -> None:
+        self.data_fingerprint = data_fingerprint
         self.settings, self.training, self.run, self.show = settings, settings.training, run, progress
         self.device = resolve_device(self.training.device)
         torch.backends.cudnn.deterministic = True  # else a resumed run on CUDA would not repeat itself
@@ -98,7 +100,12 @@ class Trainer:
         if not self.run.state.is_file():
             self.run.cut_metrics(0)
             return
-        state = load_state(self.run.state, parts=("model", "optimizer", "progress"))
+        state = load_state(self.run.state, parts=("model", "optimizer", "progress", "data_fingerprint"))
+        if state["data_fingerprint"] != self.data_fingerprint:
+            raise ValueError(
+                f"the videos, their features or the prompts have changed since {self.run.folder} was started, "
+                f"so it cannot go on as if nothing had happened; start a new run without --resume"
+            )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])
@@ -225,6 +232,7 @@ class Trainer:
                 "model": self.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "progress": vars(self.progress),
+                "data_fingerprint": self.data_fingerprint,
             },
         )
 
@@ -299,6 +307,7 @@ def make_trainer(workspace: Workspace, open_run: Callable[[], RunFolder], *, pro
         train_sampler=train_sampler,
         val_bank=workspace.bank("val", device=device),
         val_sampler=val_sampler,
+        data_fingerprint=workspace.fingerprint,
         progress=progress,
         run=open_run(),
     )

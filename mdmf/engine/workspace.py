@@ -209,6 +209,15 @@ class Workspace:
         scale = FEATURE_NORM / every.norm(dim=-1).mean()
         return torch.stack([self.text.features[name] for name in self.index.classes[split]]) * scale
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Names the data of a run: its videos and splits, how they were encoded, and the text features."""
+        videos = [(record.video_id, record.class_name, record.split) for record in self.index.records]
+        made = [videos, self.store.settings.to_json(), self.store.feature_scale, self.store.ok.tolist()]
+        digest = hashlib.sha256(json.dumps(made, sort_keys=True).encode())
+        digest.update(torch.stack(list(self.text.features.values())).numpy().tobytes())
+        return digest.hexdigest()[:16]
+
     def _rows_of_split(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Rows of a split's usable videos in the store, and the index of each one's class."""
         class_index = {name: number for number, name in enumerate(self.index.classes[split])}

@@ -101,6 +101,14 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, stop_at):
     assert metric_rows(whole) == metric_rows(run)
 
 
+def test_resume_on_other_data_is_refused(tmp_path):
+    run = train(tmp_path)
+    again = small_trainer(small_settings(tmp_path), run)
+    again.data_fingerprint = "other videos or prompts"
+    with pytest.raises(ValueError, match=r"have changed since .*small was started"):
+        again.resume()
+
+
 def test_early_stop_after_patience_runs_out(tmp_path):
     run = train(tmp_path, n_steps=200, learning_rate=1e-12, validate_every=2, patience=2)
     summary = json.loads(run.summary.read_text())

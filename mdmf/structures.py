@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # workers that only decode videos import this module and must
     from torch import Tensor
 
 SPLITS = ("train", "val", "test")
+SOURCES = ("rgb", "flow")
 
 
 class RunFailed(RuntimeError):  # noqa: N818 (named for what happened)
@@ -58,6 +59,42 @@ class Preprocess:
             raise ValueError(f"crop_size must be in 1..resize_size={self.resize_size}, got {self.crop_size}")
 
 
+FLOW_METHODS = ("dis", "farneback", "tvl1", "disk")
+CAMERA_REMOVALS = ("keep", "median", "homography")
+FLOW_DRAWINGS = ("wheel", "channels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowRule:
+    """How the optical flow of a frame is had and drawn; everything here decides pixels.
+
+    Attributes:
+        method: `dis`, `farneback`, `tvl1` (needs opencv-contrib), or `disk`: read, not computed.
+        step: frames from a frame to the neighbour that its flow points to.
+        camera: `keep`, or the camera's motion is taken off as the `median` flow or as a `homography`.
+        clip: pixels; a displacement beyond it is drawn as one of this length.
+        drawing: `wheel`: Middlebury's colours; `channels`: x, y and magnitude as red, green and blue.
+        short_side: frames are shrunk to this shortest side before flow is computed; pixels are counted there.
+        disk_bound: displacement in pixels that 0 and 255 stand for in flow images on disk (dense_flow's bound).
+    """
+
+    method: str = "dis"
+    step: int = 1
+    camera: str = "keep"
+    clip: float = 20.0
+    drawing: str = "wheel"
+    short_side: int = 256
+    disk_bound: float = 20.0
+
+    def __post_init__(self) -> None:
+        for name, choices in (("method", FLOW_METHODS), ("camera", CAMERA_REMOVALS), ("drawing", FLOW_DRAWINGS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"flow {name} must be one of {choices}, got {getattr(self, name)!r}")
+        for name in ("step", "clip", "short_side", "disk_bound"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"flow {name} must be positive, got {getattr(self, name)}")
+
+
 def check_shape(
     name: str, tensor: Any, expected: tuple[int | str, ...], sizes: dict[str, int] | None = None
 ) -> dict[str, int]:
@@ -95,6 +132,9 @@ class Episode:
         class_ids: (E, N), index of each class in its split; needed by losses over all training classes.
         query_draws: (E, Q) uniform numbers in [0, 1), made with the episode: what a selector that samples uses, so that
             an episode means the same whatever the batch it came in.
+        support_present: source name -> (E, N, K) bool, False for a video without features of this source (they are
+            zeros then); a source that is not named is there for every video.
+        query_present: source name -> (E, Q) bool, likewise.
     """
 
     support: dict[str, Tensor]
@@ -103,6 +143,8 @@ class Episode:
     query_labels: Tensor | None = None
     class_ids: Tensor | None = None
     query_draws: Tensor | None = None
+    support_present: dict[str, Tensor] = field(default_factory=dict)
+    query_present: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.support or set(self.support) != set(self.query):
@@ -121,6 +163,11 @@ class Episode:
                 check_shape(name, value, tuple(axes), sizes)
         if self.class_text is not None:
             check_shape("class_text", self.class_text, ("E", "N", "D_text"), sizes)
+        for name, axes in (("support_present", "ENK"), ("query_present", "EQ")):
+            for source, present in getattr(self, name).items():
+                if source not in self.support:
+                    raise ValueError(f"{name} names {source!r}, and the episode has {sorted(self.support)}")
+                check_shape(f"{name}[{source!r}]", present, tuple(axes), sizes)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -134,12 +181,34 @@ class Episode:
         def move(value: Any) -> Any:
             return None if value is None else value.to(device, non_blocking=True)
 
-        return replace(
-            self,
-            support={source: move(value) for source, value in self.support.items()},
-            query={source: move(value) for source, value in self.query.items()},
-            **{name: move(getattr(self, name)) for name in ("class_text", "query_labels", "class_ids", "query_draws")},
-        )
+        moved: dict[str, Any] = {
+            name: {source: move(value) for source, value in getattr(self, name).items()}
+            for name in ("support", "query", "support_present", "query_present")
+        }
+        moved |= {
+            name: move(getattr(self, name)) for name in ("class_text", "query_labels", "class_ids", "query_draws")
+        }
+        return replace(self, **moved)
+
+
+@dataclass(frozen=True)
+class BranchOutput:
+    """What a branch says of a batch of episodes.
+
+    Attributes:
+        logits: (E, Q, N); 0 for a query that this branch cannot answer (`usable`): its posterior is uniform then.
+        text_similarity: (E, Q, N), of the fused text tokens; None for a branch without text.
+        video: (E, N*K + Q, D), one summary of each support and query video; None where no loss will ask for it.
+        usable: (E, Q) bool, False where the features that the branch needs are missing; None: it answers all.
+        support_evidence: (E,), mean log-likelihood of the support's own labels, not a number where it is not known;
+            None where nothing asks for it, or nothing is known.
+    """
+
+    logits: Tensor
+    text_similarity: Tensor | None = None
+    video: Tensor | None = None
+    usable: Tensor | None = None
+    support_evidence: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -152,6 +221,7 @@ class EpisodeOutput:
         losses: name ending in `_loss` -> scalar, each unweighted; those that need labels only where there are labels.
         certainty: branch name -> (E, Q), the largest posterior of the branch.
         teacher: (E, Q), index of the teaching branch in `branch_logits`' order; -1: none teaches, -2: both do.
+        fusion_weight: branch name -> (E, Q), its share in the answer to this query; empty where shares are fixed.
     """
 
     logits: Tensor
@@ -159,3 +229,4 @@ class EpisodeOutput:
     losses: dict[str, Tensor] = field(default_factory=dict)
     certainty: dict[str, Tensor] = field(default_factory=dict)
     teacher: Tensor | None = None
+    fusion_weight: dict[str, Tensor] = field(default_factory=dict)

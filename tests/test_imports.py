@@ -12,7 +12,7 @@ ORDER = [
     {"layers", "mutual"},
     {"data", "encoders", "distances"},
     {"config"},
-    {"presets", "resources", "files", "class_names", "structures"},
+    {"presets", "resources", "files", "class_names", "structures", "corruptions"},
 ]
 LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts}
 PACKAGE = Path(mdmf.__file__).parent

@@ -12,6 +12,8 @@ from PIL import Image
 from mdmf.data.video_reader import VideoError, VideoReader
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
+# Told by name, Pillow looks for these alone: some of its readers start other programs (Ghostscript, for PostScript).
+IMAGE_FORMATS = ("JPEG", "PNG")
 
 
 class FrameFolderReader(VideoReader):
@@ -33,7 +35,7 @@ class FrameFolderReader(VideoReader):
 
     def _read_image(self, file: Path) -> np.ndarray:
         try:
-            with Image.open(file) as image:
+            with Image.open(file, formats=IMAGE_FORMATS) as image:
                 return np.array(image.convert("RGB"))
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow raises
             raise VideoError(self.path, f"frame image {file.name} cannot be read: {error}") from error

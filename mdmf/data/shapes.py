@@ -24,12 +24,12 @@ from av.video.stream import VideoStream
 from tqdm import tqdm
 
 from mdmf.data.shape_actions import ACTIONS
+from mdmf.data.shape_disguises import DISGUISES, Scene
 from mdmf.data.shape_drawing import (
     ANGLED_SHAPES,
     SHAPE_NAMES,
     Sprites,
     draw_background,
-    draw_sprites,
     random_colours,
     random_distractors,
 )
@@ -67,26 +67,49 @@ class WorldSettings:
     codec: str
     version: int = WORLD_VERSION
     frame_size: int = FRAME_SIZE
+    camouflage_share: float = 0.0
+    shake_share: float = 0.0
+
+
+_UNWRITTEN_SETTINGS = {"camouflage_share": 0.0, "shake_share": 0.0}  # in worlds from before the disguises
 
 
 def write_shapes_world(
-    root: Path, *, n_videos_per_class: int = 24, seed: int = 0, n_workers: int | None = None, progress: bool = True
+    root: Path,
+    *,
+    n_videos_per_class: int = 24,
+    seed: int = 0,
+    camouflage_share: float = 0.0,
+    shake_share: float = 0.0,
+    n_workers: int | None = None,
+    progress: bool = True,
 ) -> None:
     """Write the missing videos of the world as `root/<class>/<number>.mp4`, and its settings as `root/world.json`.
 
-    A video is a function of (seed, class, number) alone. It appears under its name only when it is complete, so an
-    interrupted call is simply made again. Several processes are started (`spawn`: call this under
-    `if __name__ == "__main__"`) unless `n_workers` is 1; by default one per CPU core.
+    A video is a function of (seed, class, number) and its disguise alone, and the shares only say how many videos are
+    disguised (`video_disguise`): with both above 0, rgb frames are reliable in some videos and flow in others.
+    A video appears under its name only when it is complete, so an interrupted call is simply made again. Several
+    processes are started (`spawn`: call this under `if __name__ == "__main__"`) unless `n_workers` is 1; by default
+    one per CPU core.
 
     Raises:
-        ValueError: if `root` holds a world made with other settings, or files that are no world at all.
+        ValueError: for impossible numbers, or if `root` holds a world made with other settings, or files that are no
+            world at all.
     """
     if n_videos_per_class < 1:
         raise ValueError(f"n_videos_per_class must be at least 1, got {n_videos_per_class}")
     if n_workers is not None and n_workers < 1:
         raise ValueError(f"n_workers must be at least 1, got {n_workers}")
+    _check_shares(camouflage_share, shake_share)
     root = Path(root)
-    _claim_folder(root, WorldSettings(n_videos_per_class=n_videos_per_class, seed=seed, codec=_choose_codec()))
+    settings = WorldSettings(
+        n_videos_per_class=n_videos_per_class,
+        seed=seed,
+        codec=_choose_codec(),
+        camouflage_share=float(camouflage_share),
+        shake_share=float(shake_share),
+    )
+    _claim_folder(root, settings)
     missing = [
         (class_name, number)
         for class_name in ACTIONS
@@ -99,7 +122,7 @@ def write_shapes_world(
     n_workers = min(n_workers or os.cpu_count() or 1, len(missing))
     bar = tqdm(total=len(missing), desc="making videos", unit="video", disable=not progress)
     with bar:
-        for n_written in _write_all(root, missing, seed, n_workers):
+        for n_written in _write_all(root, missing, settings, n_workers):
             bar.update(n_written)
 
 
@@ -108,27 +131,52 @@ def video_path(root: Path, class_name: str, number: int) -> Path:
     return root / class_name / f"{number:03d}.mp4"
 
 
-def render_video(class_name: str, *, seed: int, number: int) -> np.ndarray:
-    """The frames (T, S, S, 3) uint8 RGB of one video, as they are before compression.
+def video_disguise(class_name: str, *, seed: int, number: int, camouflage_share: float, shake_share: float) -> str:
+    """How a video of the world is shown: `plain`, `camouflage` (flow tells) or `shake` (single frames tell).
+
+    Each video draws one number, whatever the shares: a larger share disguises the same videos and some more.
 
     Raises:
-        ValueError: for an unknown class.
+        ValueError: for shares that are below 0 or together above 1.
+    """
+    _check_shares(camouflage_share, shake_share)
+    drawn = _generator(class_name, seed, number, 1).random()
+    if drawn < camouflage_share:
+        return "camouflage"
+    return "shake" if drawn >= 1.0 - shake_share else "plain"
+
+
+def render_video(class_name: str, *, seed: int, number: int, disguise: str = "plain") -> np.ndarray:
+    """The frames (T, S, S, 3) uint8 RGB of one video, as they are before compression.
+
+    The objects and what they do are the same under every disguise.
+
+    Raises:
+        ValueError: for an unknown class or disguise.
     """
     if class_name not in ACTIONS:
         raise ValueError(
             f"unknown action class {class_name!r} of the moving-shapes world; expected one of {list(ACTIONS)}"
         )
-    rng = np.random.default_rng([seed, zlib.crc32(class_name.encode()), number])
-    n_frames = int(rng.integers(N_FRAMES[0], N_FRAMES[1] + 1))
-    shift = _camera_shake(rng, n_frames)  # (T, 2), pixels
-    n_margin = int(np.ceil(_SHAKE * FRAME_SIZE))
-    wide = draw_background(rng, FRAME_SIZE + 2 * n_margin)
-    windows = [(n_margin - y, n_margin - x) for x, y in shift]
-    canvas = np.stack([wide[top : top + FRAME_SIZE, left : left + FRAME_SIZE] for top, left in windows])
-    objects = action_sprites(class_name, np.linspace(0.0, 1.0, n_frames), rng)
-    for sprites in (_repeat(random_distractors(rng), n_frames), objects):
-        draw_sprites(canvas, _shifted(sprites, shift / FRAME_SIZE))
+    if disguise not in DISGUISES:
+        raise ValueError(f"unknown disguise {disguise!r}; expected one of {list(DISGUISES)}")
+    scene = _draw_scene(class_name, _generator(class_name, seed, number))
+    canvas = DISGUISES[disguise](scene, _generator(class_name, seed, number, 2))
     return np.round(canvas * 255).astype(np.uint8)
+
+
+def _generator(class_name: str, seed: int, number: int, *stream: int) -> np.random.Generator:
+    """A video's generator: without `stream` for the scene, 1 for the choice of the disguise, 2 for its looks."""
+    return np.random.default_rng([seed, zlib.crc32(class_name.encode()), number, *stream])
+
+
+def _draw_scene(class_name: str, rng: np.random.Generator) -> Scene:
+    n_frames = int(rng.integers(N_FRAMES[0], N_FRAMES[1] + 1))
+    camera = _camera_shake(rng, n_frames)
+    background = draw_background(rng, FRAME_SIZE + 2 * int(np.ceil(_SHAKE * FRAME_SIZE)))
+    objects = action_sprites(class_name, np.linspace(0.0, 1.0, n_frames), rng)
+    distractors = _repeat(random_distractors(rng), n_frames)
+    return Scene(background, camera, (distractors, objects), FRAME_SIZE)
 
 
 def action_sprites(class_name: str, u: np.ndarray, rng: np.random.Generator) -> Sprites:
@@ -157,12 +205,16 @@ def _camera_shake(rng: np.random.Generator, n_frames: int) -> np.ndarray:
     return np.round(rng.uniform(0.0, _SHAKE) * FRAME_SIZE * waves).astype(int)
 
 
-def _shifted(sprites: Sprites, shift: np.ndarray) -> Sprites:
-    return Sprites(**{**vars(sprites), "centre": sprites.centre + shift[:, None]})
-
-
 def _repeat(sprites: Sprites, n_frames: int) -> Sprites:
     return Sprites(**{name: np.repeat(values, n_frames, axis=0) for name, values in vars(sprites).items()})
+
+
+def _check_shares(camouflage_share: float, shake_share: float) -> None:
+    if not (camouflage_share >= 0 and shake_share >= 0 and camouflage_share + shake_share <= 1):
+        raise ValueError(
+            "camouflage_share and shake_share must be at least 0 and together at most 1, "
+            f"got {camouflage_share} and {shake_share}"
+        )
 
 
 # Files ---------------------------------------------------------------------------------------------------------------
@@ -179,7 +231,7 @@ def _claim_folder(root: Path, settings: WorldSettings) -> None:
     """Leave the settings in a new folder, or check that the folder's world was made with the same ones."""
     path, wanted = root / "world.json", asdict(settings)
     if path.is_file():
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = _UNWRITTEN_SETTINGS | json.loads(path.read_text(encoding="utf-8"))
         differing = [
             f"{name}: {found.get(name)!r} there, {wanted.get(name)!r} asked for"
             for name in sorted(wanted | found)
@@ -211,12 +263,14 @@ def _replacing(path: Path) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
-def _write_video(root: Path, class_name: str, number: int, seed: int) -> None:
-    frames = render_video(class_name, seed=seed, number=number)
+def _write_video(root: Path, class_name: str, number: int, settings: WorldSettings) -> None:
+    shares = {"camouflage_share": settings.camouflage_share, "shake_share": settings.shake_share}
+    disguise = video_disguise(class_name, seed=settings.seed, number=number, **shares)
+    frames = render_video(class_name, seed=settings.seed, number=number, disguise=disguise)
     path = video_path(root, class_name, number)
     path.parent.mkdir(exist_ok=True)
     with _replacing(path) as unfinished:
-        _encode(frames, unfinished, _choose_codec())
+        _encode(frames, unfinished, settings.codec)
 
 
 def _encode(frames: np.ndarray, path: Path, codec: str) -> None:
@@ -233,26 +287,26 @@ def _encode(frames: np.ndarray, path: Path, codec: str) -> None:
 # Processes -----------------------------------------------------------------------------------------------------------
 
 
-def _write_all(root: Path, videos: list[tuple[str, int]], seed: int, n_workers: int) -> Iterator[int]:
+def _write_all(root: Path, videos: list[tuple[str, int]], settings: WorldSettings, n_workers: int) -> Iterator[int]:
     """Write the videos and say, again and again, how many more are done."""
     if n_workers == 1:
         for class_name, number in videos:
-            _write_video(root, class_name, number, seed)
+            _write_video(root, class_name, number, settings)
             yield 1
         return
     chunks = [videos[start : start + 8] for start in range(0, len(videos), 8)]
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(n_workers, mp_context=context, initializer=_start_worker)
     try:
-        for done in as_completed([pool.submit(_write_chunk, root, chunk, seed) for chunk in chunks]):
+        for done in as_completed([pool.submit(_write_chunk, root, chunk, settings) for chunk in chunks]):
             yield done.result()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _write_chunk(root: Path, videos: list[tuple[str, int]], seed: int) -> int:
+def _write_chunk(root: Path, videos: list[tuple[str, int]], settings: WorldSettings) -> int:
     for class_name, number in videos:
-        _write_video(root, class_name, number, seed)
+        _write_video(root, class_name, number, settings)
     return len(videos)
 
 

@@ -10,11 +10,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mdmf.config import Settings, find_config, load_settings, setting_names
-from mdmf.structures import RunFailed
+from mdmf.config import find_config, load_settings, setting_names
+from mdmf.corruptions import KINDS
+from mdmf.resources import shipped_folder
+from mdmf.settings import Settings
+from mdmf.structures import SOURCES, RunFailed
 
 if TYPE_CHECKING:
     from mdmf.engine.run_folder import RunFolder
+    from mdmf.engine.tester import Protocol
     from mdmf.engine.workspace import Workspace
 
 
@@ -45,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mdmf", description="Few-shot action recognition on frozen CLIP features: train, test, extract, ablate."
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="{train,test,extract,ablate}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{train,test,extract,ablate,robustness}")
 
     def add(name: str, description: str, handler: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
         command = commands.add_parser(
@@ -83,6 +87,15 @@ def _parser() -> argparse.ArgumentParser:
     ablate.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="S", help="training seeds")
     ablate.add_argument("--out", type=Path, default=Path("runs/ablation"), metavar="DIR", help="folder of the runs")
     ablate.add_argument("--jobs", type=_at_least_one, default=1, metavar="J", help="runs at a time")
+
+    robustness = add("robustness", "trained runs on input that is corrupted more and more", _robustness)
+    robustness.add_argument("--run", required=True, nargs="+", type=Path, metavar="RUN", help="run folders")
+    robustness.add_argument("--source", required=True, choices=SOURCES, help="what is corrupted")
+    robustness.add_argument("--kind", required=True, choices=KINDS, help="how")
+    robustness.add_argument("--strengths", required=True, nargs="+", type=float, metavar="X", help="how much; 0: not")
+    robustness.add_argument(
+        "--out", type=Path, default=Path("runs/robustness"), metavar="DIR", help="folder of results"
+    )
     return parser
 
 
@@ -99,6 +112,7 @@ def _workspace(arguments: argparse.Namespace, settings: Settings) -> Workspace:
 def _train(arguments: argparse.Namespace) -> None:
     settings = load_settings(arguments.cfg, arguments.overrides)
     from mdmf.engine.run_folder import RunFolder
+    from mdmf.engine.tester import Protocol
     from mdmf.models.build import is_trained
 
     RunFolder.check_root(settings)
@@ -106,11 +120,12 @@ def _train(arguments: argparse.Namespace) -> None:
     if not is_trained(settings.model.name):
         print(f"model {settings.model.name} has nothing to train", flush=True)
         if settings.evaluation.after_training:
-            _report_test(workspace, checkpoint=None, folder=_test_folder(settings))
+            protocol = Protocol.of(settings)
+            _report_test(workspace, checkpoint=None, folder=_test_folder(settings), protocol=protocol)
         return
     run = _trained_run(workspace, resume=arguments.resume, progress=not arguments.quiet)
     if settings.evaluation.after_training:
-        _report_test(workspace, checkpoint=run.best, folder=run.folder)
+        _report_test(workspace, checkpoint=run.best, folder=run.folder, protocol=Protocol.of(settings))
     print(f"run folder: {run.folder}")
 
 
@@ -140,19 +155,22 @@ def _trained_run(workspace: Workspace, *, resume: bool, progress: bool) -> RunFo
 
 
 def _test(arguments: argparse.Namespace) -> None:
+    from mdmf.engine.tester import Protocol
+
     if arguments.run is not None:
         from mdmf.engine.run_folder import RunFolder
 
         run = RunFolder.open(arguments.run)
         if not run.finished:
             print(f"note: {run.folder} has not finished training; these are its best weights so far", flush=True)
-        settings, folder = run.settings(arguments.overrides), run.folder
+        settings, folder, trained_with = run.settings(arguments.overrides), run.folder, run.settings()
         run.check_same_features(settings)
         checkpoint = arguments.ckpt or run.best
+        protocol = Protocol.of(settings, trained_with=trained_with, checkpoint=arguments.ckpt)
     else:
         settings = load_settings(arguments.cfg, arguments.overrides)
-        folder, checkpoint = _test_folder(settings), arguments.ckpt
-    _report_test(_workspace(arguments, settings), checkpoint=checkpoint, folder=folder)
+        folder, checkpoint, protocol = _test_folder(settings), arguments.ckpt, Protocol.of(settings)
+    _report_test(_workspace(arguments, settings), checkpoint=checkpoint, folder=folder, protocol=protocol)
 
 
 def _test_folder(settings: Settings) -> Path:
@@ -160,19 +178,20 @@ def _test_folder(settings: Settings) -> Path:
     return settings.output.root / f"{settings.output.name}-{settings.model.name}-test"
 
 
-def _report_test(workspace: Workspace, *, checkpoint: Path | None, folder: Path) -> None:
-    from mdmf.engine.tester import Protocol, run_test
+def _report_test(workspace: Workspace, *, checkpoint: Path | None, folder: Path, protocol: Protocol) -> None:
+    from mdmf.engine.tester import run_test
     from mdmf.report.tables import result_table
 
-    result = run_test(workspace, checkpoint=checkpoint, folder=folder)
+    result = run_test(workspace, checkpoint=checkpoint, folder=folder, protocol=protocol)
     print(f"\n{result_table(result)}\n")
-    print(f"result: {folder / f'test_{Protocol.of(workspace.settings).name}.json'}")
+    print(f"result: {folder / f'test_{protocol.name}.json'}")
 
 
 def _extract(arguments: argparse.Namespace) -> None:
     workspace = _workspace(arguments, load_settings(arguments.cfg, arguments.overrides))
     print(workspace.extract())
-    print(f"feature store: {workspace.store_folder}")
+    for source in workspace.sources:
+        print(f"feature store of {source}: {workspace.stores.folder(source)}")
 
 
 def _ablate(arguments: argparse.Namespace) -> None:
@@ -192,12 +211,31 @@ def _ablate(arguments: argparse.Namespace) -> None:
     print(f"result: {arguments.out / 'ablation.json'}")
 
 
+def _robustness(arguments: argparse.Namespace) -> None:
+    from mdmf.engine.robustness import run_robustness
+    from mdmf.report.tables import robustness_table
+
+    result = run_robustness(
+        arguments.run,
+        source=arguments.source,
+        kind=arguments.kind,
+        strengths=arguments.strengths,
+        out=arguments.out,
+        overrides=arguments.overrides,
+        progress=not arguments.quiet,
+        allow_code=arguments.allow_code,
+    )
+    print(f"\n{robustness_table(result)}\n")
+    print(f"result: {result['file']}")
+
+
 def _configs_in_order(names: Sequence[str]) -> list[Path]:
-    """Configs as given; a folder stands for the configs in it, `full` first."""
+    """Configs as given; a folder, of the user's or a shipped one, stands for the configs in it, `full` first."""
     found: list[Path] = []
     for name in names:
-        if Path(name).is_dir():
-            found += sorted(Path(name).glob("*.yaml"), key=lambda path: (path.stem != "full", path.stem))
+        folder = Path(name) if Path(name).is_dir() else shipped_folder("configs", name)
+        if folder is not None:
+            found += sorted(folder.glob("*.yaml"), key=lambda path: (path.stem != "full", path.stem))
         else:
             found.append(find_config(name))
     if not found:

@@ -34,3 +34,13 @@ def resource_folder(kind: str) -> Path:
 def shipped_names(kind: str, suffix: str = ".yaml") -> list[str]:
     """Names, without suffix, of the shipped files of one kind, sorted."""
     return sorted(path.stem for path in resource_folder(kind).glob(f"*{suffix}"))
+
+
+def shipped_folder(kind: str, name: str) -> Path | None:
+    """A folder of shipped files by its name (`ablation`, or `configs/ablation`); None if there is none."""
+    parts = Path(name).parts
+    inside = parts[1:] if parts[:1] == (kind,) else parts
+    if len(inside) != 1 or inside[0] in (".", ".."):
+        return None
+    folder = resource_folder(kind) / inside[0]
+    return folder if folder.is_dir() else None

@@ -1,5 +1,7 @@
 """The commands from videos to a table, and what they say of bad input."""
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -7,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +54,50 @@ def store(world, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("features") / "store"
     assert main(["extract", "--cfg", "clips", "--quiet", *small(world, store=folder)]) == 0
     return folder
+
+
+@dataclass(frozen=True)
+class TrainedOnBoth:
+    """A run of rgb and flow in `folder`, where its features are, and what its command printed."""
+
+    folder: Path
+    stores: list[str]
+    said: str
+
+
+FLOW = ["data.flow.step=2", "data.flow.clip=6"]
+BASELINES = ["zero_shot", "otam", "flow_otam", "late_otam"]
+
+
+@pytest.fixture(scope="module")
+def trained_on_both(world, store, tmp_path_factory) -> TrainedOnBoth:
+    """AMFAR on the small world, from its videos to its table."""
+    root = tmp_path_factory.mktemp("both")
+    stores = [f"data.store={store}", f"data.flow_store={root / 'flow'}"]
+    own = [*stores, *FLOW, "model.name=amfar", f"evaluation.baselines=[{', '.join(BASELINES)}]", f"output.root={root}"]
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert main(["train", "--cfg", "clips", "--quiet", *small(world, *own)]) == 0
+    return TrainedOnBoth(root / "clips", stores, said.getvalue())
+
+
+@pytest.fixture
+def run(trained_on_both, place) -> Path:
+    """That run, to be tested by one test alone."""
+    return Path(shutil.copytree(trained_on_both.folder, place / "run"))
+
+
+@pytest.fixture(scope="module")
+def flows(world, tmp_path_factory) -> Path:
+    """Flow of another program's making, an array a video: a class moves in a direction of its own."""
+    root = tmp_path_factory.mktemp("disk") / "flows"
+    for number, folder in enumerate(sorted(path for path in world.iterdir() if path.is_dir())):
+        (root / folder.name).mkdir(parents=True)
+        angle = 2 * np.pi * number / 40
+        for video in folder.iterdir():
+            flow = np.zeros((27, 12, 12, 2), dtype=np.float32)
+            flow[:, 2:8, 3:9] = 4 * np.array([np.cos(angle), np.sin(angle)])
+            np.save(root / folder.name / f"{video.stem}.npy", flow)
+    return root
 
 
 def error_of(capsys, command: str, *arguments: str) -> str:
@@ -162,6 +209,182 @@ def test_random_weights_are_said_in_every_result(world, place, capsys):
     assert "THE ENCODER'S WEIGHTS ARE RANDOM" in capsys.readouterr().out
     result = json.loads((place / "runs/clips-prototype-test/test_5way_1shot_30episodes.json").read_text())
     assert any("RANDOM" in note for note in result["notes"])
+
+
+PLAIN = "test_5way_1shot_30episodes"
+
+
+def result_of(folder: Path, name: str = PLAIN) -> dict:
+    return json.loads((folder / f"{name}.json").read_text())
+
+
+class TestTwoModalities:
+    def test_from_videos_to_a_table(self, trained_on_both):
+        result, said = result_of(trained_on_both.folder), trained_on_both.said
+        assert list(result["models"]) == [*BASELINES, "amfar"]
+        assert set(result["models"]["amfar"]["branches"]) == {"rgb", "flow"}
+        assert result["missing"] == {}
+        for name, numbers in result["models"].items():
+            assert f"{numbers['accuracy_percent']:.2f} ± {numbers['interval']:.2f}" in said
+            of_branches = [line for line in said.splitlines() if line.startswith(f"| {name} ")]
+            assert len(of_branches) == (2 if numbers["branches"] else 1)  # and a row of what its branches say
+        assert "| branches of | decidable |" in said
+        assert "rgb alone" in said
+        assert "flow alone" in said
+        shares = result["models"]["amfar"]["taught_share"]
+        assert sum(shares.values()) == pytest.approx(1)
+        saved = np.load(trained_on_both.folder / f"{PLAIN}_episodes.npz", allow_pickle=False)
+        weights = saved["amfar/rgb/weight"].astype(float) + saved["amfar/flow/weight"]
+        np.testing.assert_allclose(weights, 1, atol=2e-3)
+        assert set(np.unique(saved["amfar/teacher"])) <= {-1, 0, 1}
+
+    def test_features_that_are_missing_or_lost_on_purpose(self, run, capsys):
+        before = (run / f"{PLAIN}.json").read_bytes()
+        harm = ["corrupt.flow=missing:0.50", "corrupt.rgb=drop:.5"]
+        assert main(["test", "--run", str(run), "--quiet", *harm]) == 0
+        said, name = capsys.readouterr().out, f"{PLAIN}_rgb-drop-0.5_flow-missing-0.5"
+        assert f"result: {run / name}.json" in said
+        assert (run / f"{PLAIN}.json").read_bytes() == before
+        result, plain = result_of(run, name), result_of(run)
+        assert result["protocol"]["corrupt"] == "rgb:drop:0.5 flow:missing:0.5"
+        assert set(result["missing"]) == {"flow"}
+        assert 0.2 < result["missing"]["flow"] < 0.8
+        for part in (
+            "rgb corrupted on purpose: drop:0.5 (seed 0)",
+            "flow corrupted on purpose: missing:0.5 (seed 0)",
+            f"({100 * result['missing']['flow']:.1f} % of the queries have no flow)",
+        ):
+            assert part in said
+        assert result["models"]["otam"] != plain["models"]["otam"]
+        saved, of_plain = (np.load(run / f"{one}_episodes.npz", allow_pickle=False) for one in (name, PLAIN))
+        for videos in ("support_videos", "query_videos"):  # the same episodes, so that they may be compared
+            asked = (arrays["video_ids"][arrays[videos]] for arrays in (saved, of_plain))
+            np.testing.assert_array_equal(*asked)
+
+    def test_no_flow_at_all_leaves_rgb(self, run):
+        assert main(["test", "--run", str(run), "--quiet", "corrupt.flow=missing:1"]) == 0
+        models, plain = result_of(run, f"{PLAIN}_flow-missing-1")["models"], result_of(run)["models"]
+        assert models["amfar"]["accuracy_percent"] == plain["amfar"]["branches"]["rgb"]["accuracy_percent"]
+        assert models["late_otam"]["accuracy_percent"] == plain["otam"]["accuracy_percent"]
+        assert models["otam"] == plain["otam"]
+
+    def test_harm_of_no_strength_gives_the_plain_numbers(self, run):
+        assert main(["test", "--run", str(run), "--quiet", "corrupt.flow=missing:0", "corrupt.rgb=drop:0"]) == 0
+        assert result_of(run, f"{PLAIN}_rgb-drop-0_flow-missing-0")["models"] == result_of(run)["models"]
+
+    def test_frames_corrupted_for_both(self, run, trained_on_both, capsys):
+        flow_store = Path(trained_on_both.stores[1].split("=")[1])
+        before = (run / f"{PLAIN}.json").read_bytes(), (flow_store / "features.npy").read_bytes()
+        noise = ["corrupt.rgb=noise:0.1", "corrupt.flow=noise:0.1"]
+        assert main(["test", "--run", str(run), "--quiet", *noise]) == 0
+        assert "flow corrupted on purpose: noise:0.1" in capsys.readouterr().out
+        result = result_of(run, f"{PLAIN}_rgb-noise-0.1_flow-noise-0.1")
+        for name in ("otam", "flow_otam"):
+            assert result["models"][name]["accuracy_percent"] > 20
+            assert result["models"][name] != result_of(run)["models"][name]
+        after = (run / f"{PLAIN}.json").read_bytes(), (flow_store / "features.npy").read_bytes()
+        assert after == before
+
+    def test_frames_corrupted_for_one(self, run):
+        assert main(["test", "--run", str(run), "--quiet", "corrupt.rgb=noise:0.1"]) == 0
+        models = result_of(run, f"{PLAIN}_rgb-noise-0.1")["models"]
+        assert models["flow_otam"] == result_of(run)["models"]["flow_otam"]
+
+    def test_flow_from_disk_which_some_videos_lack(self, world, store, flows, place, capsys):
+        """They are answered from rgb, also by a model that learned from both."""
+        shutil.copytree(flows, place / "flows")
+        lacking = [f"{SHAPES_SPLIT['test'][0]}/000.mp4", f"{SHAPES_SPLIT['test'][1]}/001.mp4"]
+        for video_id in lacking:
+            (place / "flows" / video_id).with_suffix(".npy").unlink()
+        disk = ["data.flow.method=disk", f"data.flow.folder={place / 'flows'}", "model.name=amfir"]
+        own = [*disk, "evaluation.baselines=[flow_otam]", f"data.flow_store={place / 'disk'}"]
+        assert main(["train", "--cfg", "clips", "--quiet", *small(world, *own, store=store)]) == 0
+        said, result = capsys.readouterr().out, result_of(place / "runs/clips")
+        assert "(2 of 20 videos have no flow; " in said
+        assert f"({100 * result['missing']['flow']:.1f} % of the queries have no flow)" in said
+        saved = np.load(place / f"runs/clips/{PLAIN}_episodes.npz", allow_pickle=False)
+        lacks = np.isin(saved["video_ids"][saved["query_videos"]], lacking)
+        assert 0 < lacks.mean() == pytest.approx(result["missing"]["flow"])
+        np.testing.assert_allclose(saved["amfir/flow/posterior"][lacks], 0.2, atol=1e-3)
+        assert not saved["amfir/flow/weight"][lacks].any()
+        fused, rgb = saved["amfir/posterior"][lacks], saved["amfir/rgb/posterior"][lacks]
+        np.testing.assert_allclose(fused.astype(float), rgb.astype(float), atol=2e-3)
+        support_lacks = np.isin(saved["video_ids"][saved["support_videos"]], lacking).any(axis=(1, 2))
+        answered = ~lacks & ~support_lacks[:, None]
+        assert saved["amfir/flow/weight"][answered].all()
+        assert result["models"]["flow_otam"]["accuracy_percent"] > 50
+        said = error_of(capsys, "test", "--run", "runs/clips", "corrupt.flow=noise:0.1")
+        assert "flow of method 'disk' is not made from frames" in said
+
+    def test_a_folder_of_flows_that_is_not_there(self, world, store, place, capsys):
+        own = ["model.name=flow_otam", "data.flow.method=disk", "data.flow.folder=nowhere"]
+        said = error_of(capsys, "test", "--cfg", "clips", *small(world, *own, store=store))
+        assert "nowhere" in said
+        assert "flow" in said
+        own = ["model.name=flow_otam", "data.flow.method=disk"]
+        said = error_of(capsys, "test", "--cfg", "clips", *small(world, *own, store=store))
+        assert "flow.method 'disk' needs data.flow.folder" in said
+
+    @pytest.mark.parametrize(
+        "change", ["data.flow.clip=5", "data.flow.drawing=channels", "encoder.flow.weights=random"]
+    )
+    def test_weights_are_not_tested_on_flow_of_another_kind(self, run, capsys, change):
+        said = error_of(capsys, "test", "--run", str(run), change)
+        assert "was trained on other features" in said
+        assert change.split("=")[0] in said
+
+    def test_a_run_on_another_data_set(self, world, run, place, capsys):
+        for name in SHAPES_SPLIT["test"][:5]:
+            shutil.copytree(world / name, place / "others" / name)
+        split = "class_split: random, split_fractions: [0, 0, 1]"
+        (place / "others.yaml").write_text(f"data: {{name: others, root: others, n_workers: 0, {split}}}\n")
+        before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+        other = ["data.config=others.yaml", "evaluation.baselines=[flow_otam]"]
+        assert main(["test", "--run", str(run), "--quiet", *other]) == 0
+        said = capsys.readouterr().out
+        assert said.strip().startswith("others, test classes: 5-way 1-shot, 30 episodes")
+        assert "than the run's" in said.splitlines()[1]
+        (file,) = run.glob(f"{PLAIN}_on_others-??????.json")
+        assert f"result: {file}" in said
+        result = json.loads(file.read_text())
+        assert set(result["models"]) == {"flow_otam", "amfar"}
+        (manifest,) = (place / "stores").glob("others-flow-*/manifest.json")
+        flow = json.loads(manifest.read_text())["settings"]["flow"]
+        assert (flow["step"], flow["clip"]) == (2, 6)  # as the weights know it
+        assert {name: (run / name).read_bytes() for name in before} == before
+
+    def test_extract_says_where_both_stores_are(self, world, trained_on_both, place, capsys):
+        arguments = small(world, *trained_on_both.stores, *FLOW, "model.name=amfar")
+        assert main(["extract", "--cfg", "clips", "--quiet", *arguments]) == 0
+        said = capsys.readouterr().out
+        assert "80 were there already" in said
+        for source, where in zip(("rgb", "flow"), trained_on_both.stores, strict=True):
+            assert f"feature store of {source}: {where.split('=')[1]}" in said
+
+    @pytest.mark.parametrize("weight", ["0.3", "val"])
+    def test_text_beside_a_model_that_looks_at_flow_alone(self, world, trained_on_both, place, weight):
+        """The text is that of the frames' encoder: their features are needed too."""
+        own = [*trained_on_both.stores, *FLOW, "model.name=flow_otam", f"model.text_weight={weight}"]
+        own += ["evaluation.baselines=[]"]
+        assert main(["test", "--cfg", "clips", "--quiet", *small(world, *own)]) == 0
+        name = f"{PLAIN}_text_{weight}"
+        assert list(result_of(place / "runs/clips-flow_otam-test", name)["models"]) == ["flow_otam"]
+
+    def test_a_model_of_frames_beside_baselines_of_flow(self, world, trained_on_both, place, capsys):
+        """Its training is the same, and a resume may add them."""
+        arguments = small(world, *trained_on_both.stores, *FLOW)
+        assert main(["train", "--cfg", "clips", "--quiet", *arguments, "output.name=alone"]) == 0
+        beside = [*arguments, "evaluation.baselines=[flow_otam]"]
+        assert main(["train", "--cfg", "clips", "--quiet", *beside, "output.name=beside"]) == 0
+        first, second = ((place / f"runs/{name}/best.safetensors").read_bytes() for name in ("alone", "beside"))
+        assert first == second
+        (place / "runs/alone/training.json").unlink()
+        assert main(["train", "--cfg", "clips", "--quiet", "--resume", *beside, "output.name=alone"]) == 0
+        assert set(result_of(place / "runs/alone")["models"]) == {"flow_otam", "m2df"}
+
+    def test_a_setting_of_another_model_is_refused(self, world, place, capsys):
+        said = error_of(capsys, "train", "--cfg", "clips", *small(world, "model.strategy=mutual"))
+        assert "model 'm2df' has no setting strategy" in said
 
 
 class TestBadInput:

@@ -2,12 +2,25 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from mdmf.config import ConfigError, Settings, dump_settings, find_config, load_settings, setting_names
+from mdmf.config import ConfigError, dump_settings, find_config, load_settings, setting_names
+from mdmf.models import build
+from mdmf.models.baselines import BASELINES
 from mdmf.models.build import build_model
+from mdmf.models.multi_modal import MULTI_MODAL
 from mdmf.resources import resource_folder
+from mdmf.settings import (
+    _M2DF_ONLY,
+    _MULTI_MODAL_ONLY,
+    BaselineName,
+    EncoderSettings,
+    ModelSettings,
+    Settings,
+    TrainedName,
+)
 
 CONFIGS = sorted(resource_folder("configs").rglob("*.yaml"))
 
@@ -22,15 +35,15 @@ def test_there_are_configs():
     assert len(CONFIGS) >= 8
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.relative_to(resource_folder("configs")).as_posix())
 def test_every_config_loads_and_builds_and_begins_with_its_command(path):
     settings = load_settings(path)
     assert settings.output.name == path.stem
-    model = build_model(settings, feature_sizes={"rgb": 64})
+    model = build_model(settings, feature_sizes={"rgb": 64, "flow": 64})
     assert callable(model)
     first, second = path.read_text().splitlines()[:2]
     assert first.startswith("# python tools/")
-    assert path.name in first
+    assert path.relative_to(resource_folder("configs")).as_posix() in first
     assert second.startswith("# Expected: ")
 
 
@@ -100,6 +113,27 @@ def test_resolved_settings_read_back_the_same(tmp_path):
     assert load_settings(write(tmp_path, dump_settings(settings), "again.yaml")) == settings
 
 
+def test_resolved_settings_of_two_modalities_read_back_the_same(tmp_path):
+    text = """
+        data: {root: some/where, flow: {method: disk, folder: some/flow, step: 2}, shapes: {shake_share: 0.3}}
+        model: {name: amfar, modalities: [flow, rgb], strategy: mutual, cross_entropy: all}
+        encoder: {flow: {model: another}}
+        evaluation: {baselines: [flow_otam, late_otam]}
+        corrupt: {rgb: noise:0.10, seed: 2}
+    """
+    settings = load_settings(write(tmp_path, text))
+    again = load_settings(write(tmp_path, dump_settings(settings), "again.yaml"), ["output.name=mine"])
+    assert again == settings
+    assert again.data.flow.folder == Path("some/flow")
+
+
+@pytest.mark.parametrize("name", get_args(TrainedName))
+def test_resolved_settings_of_any_model_read_back_the_same(tmp_path, name):
+    """They name every setting, those of other models too: at its default none is foreign."""
+    settings = load_settings(write(tmp_path, f"model: {{name: {name}}}\n"))
+    assert load_settings(write(tmp_path, dump_settings(settings))) == settings
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -109,6 +143,18 @@ def test_resolved_settings_read_back_the_same(tmp_path):
         ("!!python/object/apply:os.system ['true']", "is not valid YAML"),
         ("data: {kind: csv}", r"kind 'csv' needs data\.csv"),
         ("data: {split_fractions: [0.5, 0.5, 0.5]}", "three shares that sum to 1"),
+        ("data: {flow: {method: disk}}", r"flow\.method 'disk' needs data\.flow\.folder"),
+        ("data: {flow: {step: 0}}", r"data\.flow\.step: Input should be greater than or equal to 1"),
+        ("data: {flow: {clip: 0}}", r"data\.flow\.clip: Input should be greater than 0"),
+        ("data: {flow: {metod: dis}}", r"data\.flow\.metod: unknown setting; did you mean data\.flow\.method\?"),
+        ("data: {shapes: {camouflage_share: 0.6, shake_share: 0.6}}", "parts of one whole, and sum to more than 1"),
+        ("data: {shapes: {shake_share: -0.1}}", "greater than or equal to 0"),
+        ("corrupt: {rgb: noize:0.1}", r"corrupt\.rgb: unknown kind of corruption 'noize'; did you mean noise\?"),
+        ("corrupt: {flow: drop:2}", r"corrupt\.flow: the strength of drop is a share, at most 1, got 2"),
+        ("corrupt: {rgb: noise}", r"corrupt\.rgb: cannot read the corruption 'noise'; expected kind:strength"),
+        ("model: {modalities: [rgb, rgb]}", "modalities must be different"),
+        ("model: {modalities: []}", r"model\.modalities: .*at least 1"),
+        ("model: {name: amfr}", r"model\.name.*: Input should be 'm2df', 'amfar'"),
         ("data: {group_pattern: '(a)(b)'}", "needs exactly one"),
         ("data: {group_pattern: '('}", "is no regular expression"),
         ("model: {text_weight: 1.5}", "text_weight must be in"),
@@ -120,6 +166,144 @@ def test_resolved_settings_read_back_the_same(tmp_path):
 def test_refuses_with_a_reason(tmp_path, text, message):
     with pytest.raises(ConfigError, match=message):
         load_settings(write(tmp_path, text + "\n"))
+
+
+@pytest.mark.parametrize(
+    ("model", "foreign"),
+    [
+        ("name: m2df, strategy: mutual", "model 'm2df' has no setting strategy"),
+        ("name: m2df, modalities: [rgb], distance: prototype", "model 'm2df' has no setting modalities, distance"),
+        ("name: amfar, views: [local]", "model 'amfar' has no setting views"),
+        ("name: amfar, precision: 2", "model 'amfar' has no setting precision"),
+        ("name: amfar, preset: released", "model 'amfar' has no setting preset"),
+        ("name: amfir, sample_tests: absolute", "model 'amfir' has no setting sample_tests"),
+        ("name: late_fusion, strategy: none", "model 'late_fusion' has no setting strategy"),
+        ("name: late_fusion, fusion: sum", "model 'late_fusion' has no setting fusion"),
+        ("name: early_concat, modalities: [rgb]", "model 'early_concat' has no setting modalities"),
+        ("name: early_attention, learn_precision: true", "model 'early_attention' has no setting learn_precision"),
+        ("name: amfar, modalities: [rgb], strategy: mutual", "with one modality there is nothing to set by strategy"),
+        ("name: amfir, modalities: [flow], fusion: flow", "with one modality there is nothing to set by fusion"),
+        ("name: amfir, depth: 2", "model 'amfir' has no setting depth"),
+        ("name: amfir, learn_precision: true", "through the fused answer: set cross_entropy to fused or all"),
+        ("name: amfar, head_size: 12", "head_size 12 is not divisible by n_heads=8"),
+    ],
+)
+def test_settings_of_another_model_are_refused_not_ignored(tmp_path, model, foreign):
+    with pytest.raises(ConfigError, match=foreign):
+        load_settings(write(tmp_path, f"model: {{{model}}}\n"))
+
+
+@pytest.mark.parametrize("name", ["otam", "zero_shot", "flow_bi_mhm", "late_prototype"])
+def test_a_baseline_takes_the_settings_of_any_model(tmp_path, name):
+    """It is asked for by name on top of another model's config, too."""
+    path = write(tmp_path, "model: {strategy: mutual, views: [local], precision: 2, modalities: [rgb]}\n")
+    assert load_settings(path, [f"model.name={name}"]).model.name == name
+
+
+def test_the_settings_of_a_model_are_taken(tmp_path):
+    def model(text: str) -> ModelSettings:
+        return load_settings(write(tmp_path, f"model: {{{text}}}\n")).model
+
+    assert model("name: amfar, strategy: mutual, fusion: sum, sample_tests: relative").sample_tests == "relative"
+    assert model(
+        "name: amfir, precision: 2, selection_margin: 0.1, learn_precision: true, cross_entropy: all"
+    ).learn_precision
+    assert model("name: amfar, modalities: [flow], distance: prototype").modalities == ("flow",)
+    assert model("name: late_fusion, distance: bi_mhm, head_size: 8").head_size == 8
+
+
+# Settings of the model section that no maker takes: what they decide is decided elsewhere.
+_NO_PART = {"name", "preset", "text_weight", "cross_entropy"}
+
+
+def test_every_model_setting_reaches_a_part_or_is_named_here():
+    """So that no new setting is forgotten in build.py, or in the lists of what belongs to which model."""
+    every = set(ModelSettings.model_fields)
+    m2df, multi_modal = set(build._M2DF), set(build._MULTI_MODAL)
+    assert m2df | multi_modal | _NO_PART == every
+    assert not (m2df | multi_modal) & _NO_PART
+    shared = m2df & multi_modal
+    assert shared == set(build._TRAINED)
+    assert set(build._COMPARED) < shared
+    assert set(_M2DF_ONLY) == m2df - shared | {"preset"}
+    assert set(_MULTI_MODAL_ONLY) == multi_modal - shared
+    for names in (build._M2DF, build._MULTI_MODAL, _M2DF_ONLY, _MULTI_MODAL_ONLY):
+        assert len(set(names)) == len(names)
+
+
+def test_names_of_models_are_those_that_can_be_built():
+    assert set(get_args(BaselineName)) == set(BASELINES)
+    assert set(get_args(TrainedName)) == {"m2df", *MULTI_MODAL}
+
+
+def test_the_encoder_of_flow_is_that_of_the_frames_unless_it_is_said():
+    encoder = EncoderSettings(library="tiny", model="a", seed=3)
+    assert encoder.of("rgb") == encoder.of("flow") == encoder
+    encoder = EncoderSettings(library="tiny", model="a", seed=3, flow={"model": "b", "precision": "float32"})
+    assert encoder.of("rgb") == encoder
+    flow = encoder.of("flow")
+    assert (flow.library, flow.model, flow.precision, flow.seed) == ("tiny", "b", "float32", 3)
+
+
+def test_a_corruption_has_one_text_in_resolved_settings(tmp_path):
+    path = write(tmp_path, "corrupt: {rgb: 'noise: 0.10', flow: 'missing:1.0'}\n")
+    settings = load_settings(path)
+    assert (settings.corrupt.rgb, settings.corrupt.flow) == ("noise:0.1", "missing:1")
+    assert load_settings(path, ["corrupt.rgb=drop:.5"]).corrupt.rgb == "drop:0.5"
+    assert load_settings(path, ["corrupt.rgb=''"]).corrupt.rgb == ""
+
+
+class TestDataOfAnotherConfig:
+    """`data.config=other.yaml`: the way to test a run on another data set."""
+
+    RUN = "data: {name: mine, root: my/videos, split_seed: 4, flow: {step: 2, clip: 6}}\nepisode: {n_way: 7}\n"
+
+    def settings(self, folder: Path, other: str, *more: str) -> Settings:
+        other_path = write(folder, other, "other.yaml")
+        return load_settings(write(folder, self.RUN), [f"data.config={other_path}", *more])
+
+    def test_it_replaces_the_data_section_alone(self, tmp_path):
+        settings = self.settings(tmp_path, "data: {name: theirs, root: their/videos}\nepisode: {n_way: 3}\n")
+        assert (settings.data.name, settings.data.root, settings.data.split_seed) == ("theirs", Path("their/videos"), 0)
+        assert settings.episode.n_way == 7
+        assert settings.output.name == "mine"
+
+    def test_how_flow_is_drawn_stays_unless_it_says_so(self, tmp_path):
+        flow = self.settings(tmp_path, "data: {name: theirs}\n").data.flow
+        assert (flow.step, flow.clip) == (2, 6)
+        flow = self.settings(tmp_path, "data: {flow: {step: 3}}\n").data.flow
+        assert (flow.step, flow.clip) == (3, 20)
+
+    def test_overrides_are_above_it_wherever_they_stand(self, tmp_path):
+        settings = self.settings(tmp_path, "data: {name: theirs}\n", "data.root=here", "data.flow.step=5")
+        assert (settings.data.name, settings.data.root) == ("theirs", Path("here"))
+        assert (settings.data.flow.step, settings.data.flow.clip) == (5, 6)
+        other = f"data.config={tmp_path / 'other.yaml'}"
+        assert load_settings(tmp_path / "mine.yaml", ["data.root=here", "data.flow.step=5", other]) == settings
+
+    def test_its_base_counts(self, tmp_path):
+        write(tmp_path, "data: {name: theirs, root: a}\n", "base.yaml")
+        settings = self.settings(tmp_path, "base: base.yaml\ndata: {root: b}\n")
+        assert (settings.data.name, settings.data.root) == ("theirs", Path("b"))
+
+    def test_a_shipped_config_is_found_by_name(self, tmp_path):
+        settings = load_settings(write(tmp_path, self.RUN), ["data.config=complementary"])
+        assert (settings.data.kind, settings.data.shapes.shake_share) == ("shapes", 0.3)
+
+    def test_one_that_is_not_there_or_wrong_is_named(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match="no config 'nowhere'"):
+            load_settings(write(tmp_path, self.RUN), ["data.config=nowhere"])
+        with pytest.raises(ConfigError, match=r"data\.nam: unknown setting; did you mean data\.name"):
+            self.settings(tmp_path, "data: {nam: theirs}\n")
+
+    @pytest.mark.parametrize("other", ["data: [a]\n", "data: videos\n"])
+    def test_a_data_section_that_is_none_is_refused(self, tmp_path, other):
+        with pytest.raises(ConfigError, match="data"):
+            self.settings(tmp_path, other)
+
+    def test_no_name_is_refused(self, tmp_path):
+        with pytest.raises((ConfigError, FileNotFoundError), match="config"):
+            load_settings(write(tmp_path, self.RUN), ["data.config="])
 
 
 @pytest.mark.parametrize("assignment", ["n_shot", "n_shot=5", "episode.n_shot 5", "=3", "episode..n_shot=1"])
@@ -142,7 +326,7 @@ def test_every_setting_has_a_description():
     assert len(list(setting_names())) > 60
     assert list(Settings.model_fields) == [
         *("data", "frames", "encoder", "episode"),
-        *("model", "training", "evaluation", "output"),
+        *("model", "training", "evaluation", "corrupt", "output"),
     ]
 
 
@@ -156,3 +340,8 @@ def test_help_answers_within_a_second_and_lists_the_settings():
     assert min(seconds) < 1
     for name, _ in setting_names():
         assert f"{name}=" in done.stdout
+
+
+def test_a_mistyped_model_is_one_error(tmp_path):
+    with pytest.raises(ConfigError, match=r"has 1 error\(s\):\n  model\.name: "):
+        load_settings(write(tmp_path, "model: {name: amfr}\n"))

@@ -12,13 +12,15 @@ ORDER = [
     {"layers", "mutual"},
     {"data", "encoders", "distances"},
     {"config"},
+    {"settings"},
     {"presets", "resources", "files", "class_names", "structures", "corruptions"},
 ]
 LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts}
 PACKAGE = Path(mdmf.__file__).parent
 WORKER_MODULES = (
     *("frames", "decoder", "preprocess", "clip_loader", "pyav_reader", "decord_reader", "frame_folder"),
-    *("video_reader", "packets", "av_stream", "container_bytes"),
+    *("video_reader", "packets", "av_stream", "container_bytes", "view_plan", "flow", "flow_files", "flow_views"),
+    "corruption",
 )
 
 
@@ -65,9 +67,10 @@ def test_decoding_workers_start_without_torch_or_pandas():
 
 
 def test_only_the_builder_the_engine_and_the_commands_read_settings():
+    of_settings, free = {"mdmf.config", "mdmf.settings"}, {"engine", "config.py"}
     readers = {
         str(path.relative_to(PACKAGE))
         for path in PACKAGE.rglob("*.py")
-        if "mdmf.config" in imported_modules(path) and path.relative_to(PACKAGE).parts[0] != "engine"
+        if of_settings & imported_modules(path) and path.relative_to(PACKAGE).parts[0] not in free
     }
     assert readers == {"models/build.py", "cli.py"}

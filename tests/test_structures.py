@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mdmf.structures import Episode, Preprocess, check_shape
+from mdmf.structures import Episode, FlowRule, Preprocess, check_shape
 
 
 def test_check_shape_names_what_came_and_what_was_expected():
@@ -35,6 +35,9 @@ def test_sizes():
         ({"support": {}, "query": {}}, "at least one"),
         ({"class_text": torch.zeros(2, 4, 5)}, "class_text"),
         ({"query_labels": torch.zeros(2, 5)}, "query_labels"),
+        ({"support_present": {"rgb": torch.ones(2, 3)}}, r"support_present\['rgb'\] of shape \(E=2, N=3, K=1\)"),
+        ({"query_present": {"rgb": torch.ones(2, 5)}}, r"query_present\['rgb'\] of shape \(E=2, Q=6\)"),
+        ({"query_present": {"flow": torch.ones(2, 6)}}, r"query_present names 'flow', and the episode has \['rgb'\]"),
     ],
 )
 def test_parts_must_fit_together(changes, message):
@@ -48,6 +51,34 @@ def test_sources_may_differ_in_frames_and_size():
         query={"rgb": torch.zeros(2, 6, 4, 5), "flow": torch.zeros(2, 6, 3, 7)},
     )
     assert both.to("cpu").sizes == both.sizes
+
+
+def test_which_videos_are_there_moves_along_to_another_device():
+    masks = {"support_present": {"rgb": torch.ones(2, 3, 1, dtype=torch.bool)}, "query_present": {}}
+    moved = episode(**masks).to("meta")
+    assert moved.support_present["rgb"].device.type == "meta"
+    assert moved.query_present == {}
+    assert moved.class_ids is None
+    assert moved.query["rgb"].device.type == moved.class_text.device.type == "meta"
+
+
+def test_two_episodes_share_no_masks():
+    assert episode().support_present is not episode().support_present
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "raft"}, r"flow method must be one of .*'disk'.*got 'raft'"),
+        ({"camera": "steady"}, "flow camera must be one of"),
+        ({"drawing": "arrows"}, "flow drawing must be one of"),
+        *(({name: 0}, f"flow {name} must be positive, got 0") for name in ("step", "clip", "short_side", "disk_bound")),
+        ({"clip": float("nan")}, "flow clip must be positive, got nan"),
+    ],
+)
+def test_a_flow_rule_is_checked(changes, message):
+    with pytest.raises(ValueError, match=message):
+        FlowRule(**changes)
 
 
 def test_preprocess_is_checked():

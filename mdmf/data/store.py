@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 
 from mdmf.files import write_atomic
-from mdmf.structures import Preprocess, VideoRecord
+from mdmf.structures import FlowRule, Preprocess, VideoRecord
 
 MANIFEST, VIDEOS, FEATURES = "manifest.json", "videos.csv", "features.npy"
 FORMAT = 1
 COLUMNS = ("row", "video_id", "class_name", "group", "frames", "fps", "status", "reason")
 N_EXAMPLES = 3
 _TRAINING_VARIANT_KEYS = frozenset({"crop_scale_min", "jitter", "flip", "seed"})
+_COMPUTED_FLOW_KEYS, _DISK_FLOW_KEYS = frozenset({"flow.step", "flow.short_side"}), frozenset({"flow.disk_bound"})
 
 
 class StoreMismatch(ValueError):  # noqa: N818 (an "Error" would add nothing: it is raised, and it is a ValueError)
@@ -35,7 +36,9 @@ class StoreSettings:
     """All that decides the numbers in a store.
 
     `encoder` is the encoder's identity. `preprocess` and `feature_size` are known once the encoder is loaded: without
-    them a store can be checked but not made. The last four matter for variants 1… only.
+    them a store can be checked but not made. `crop_scale_min`, `jitter`, `flip` and, without corruption, `seed` matter
+    for variants 1… only. `modality` is the source, `rgb` or `flow`; the latter has a `flow` rule. `corruption` says
+    what was done to the pixels on purpose, such as `noise:0.2`.
     """
 
     encoder: Mapping[str, str]
@@ -51,6 +54,8 @@ class StoreSettings:
     preprocess: Preprocess | None = None
     feature_size: int | None = None
     modality: str = "rgb"
+    flow: FlowRule | None = None
+    corruption: str = ""
 
     def __post_init__(self) -> None:
         for name in ("n_frames", "n_variants", "feature_size"):
@@ -59,10 +64,19 @@ class StoreSettings:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if not 0 < self.crop_scale_min <= 1:
             raise ValueError(f"crop_scale_min must be in (0, 1], got {self.crop_scale_min}")
+        if (self.modality == "flow") != (self.flow is not None):
+            raise ValueError(
+                f"modality 'flow' needs a flow rule, and no other has one; got modality {self.modality!r} and "
+                f"flow = {self.flow}"
+            )
 
     def to_json(self) -> dict[str, Any]:
-        """The settings as JSON gives them back: plain values, lists in the place of tuples."""
-        return json.loads(json.dumps(asdict(self)))
+        """The settings as JSON gives them back: plain values, lists in the place of tuples.
+
+        `flow` and `corruption` are left out where there is none: the text is then that of stores from before them.
+        """
+        values = json.loads(json.dumps(asdict(self)))
+        return {key: value for key, value in values.items() if value or key not in ("flow", "corruption")}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> StoreSettings:
@@ -71,17 +85,18 @@ class StoreSettings:
         if plain.get("preprocess") is not None:
             made = plain["preprocess"]
             plain["preprocess"] = Preprocess(**made | {"mean": tuple(made["mean"]), "std": tuple(made["std"])})
+        if plain.get("flow") is not None:
+            plain["flow"] = FlowRule(**plain["flow"])
         return cls(**plain)
 
     def loader_arguments(self) -> dict[str, Any]:
-        """Keyword arguments of `clip_loader.load_clip_views`, apart from the video's own."""
+        """Keyword arguments of `clip_loader.load_clip_views` that all sources of a video share."""
         return {
             "decoder": self.decoder,
             "n_frames": self.n_frames,
             "rule": self.frame_rule,
             "short": self.short,
             "n_variants": self.n_variants,
-            "preprocess": self.preprocess,
             "crop_scale_min": self.crop_scale_min,
             "jitter": self.jitter,
             "flip": self.flip,
@@ -233,7 +248,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         found = manifest["format"]
         if found == FORMAT:
             _ = StoreSettings.from_json(manifest["settings"]), manifest["complete"], manifest["shape"]
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:  # no text, no JSON, or settings that cannot be
         raise ValueError(f"{path} is not the manifest of a feature store ({error}); {_remake(folder)}") from None
     if found != FORMAT:
         raise ValueError(f"{path} has format {found}, this version of mdmf reads {FORMAT}; {_remake(folder)}")
@@ -295,15 +310,17 @@ def read_table(folder: Path) -> VideoTable:
 def check_settings(folder: Path, manifest: Mapping[str, Any], settings: StoreSettings) -> None:
     """Compare a store with the settings asked for; what these leave open (None or "") is not compared.
 
+    No corruption is not left open: harmed pixels must never pass for sound ones.
+
     Raises:
         StoreMismatch: naming every setting that differs, with both values.
     """
-    stored, asked = _flatten(manifest["settings"]), _flatten(settings.to_json())
+    stored, asked = ({"corruption": ""} | _flatten(values) for values in (manifest["settings"], settings.to_json()))
     ignored = _ignored_keys(stored, asked)
     lines = [
         f"  {key}: the store has {stored.get(key)!r}, asked for {value!r}"
         for key, value in asked.items()
-        if key not in ignored and value not in (None, "") and stored.get(key) != value
+        if key not in ignored and (value not in (None, "") or key == "corruption") and stored.get(key) != value
     ]
     if lines:
         raise StoreMismatch(
@@ -351,7 +368,10 @@ def _flatten(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _ignored_keys(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> frozenset[str]:
-    ignored = _TRAINING_VARIANT_KEYS if stored["n_variants"] == asked["n_variants"] == 1 else frozenset()
+    ignored: frozenset[str] = frozenset()
+    if stored["n_variants"] == asked["n_variants"] == 1:
+        ignored |= _TRAINING_VARIANT_KEYS - ({"seed"} if asked["corruption"] else set())  # noise goes by the seed
+    ignored |= _COMPUTED_FLOW_KEYS if asked.get("flow.method") == "disk" else _DISK_FLOW_KEYS
     weights_hash = asked.get("encoder.weights_hash")
     if weights_hash and weights_hash == stored.get("encoder.weights_hash"):
         ignored |= {"encoder.weights"}  # the same weights under another name, such as a file that was moved

@@ -50,7 +50,10 @@ PROGRESS, STORE_LOCK = "progress", "store.lock"
 _UNFINISHED_FEATURES = f"{FEATURES}.tmp"
 TARGET_NORM = 10.0
 FRAMES_PER_CHUNK = 256  # what a SIGKILL can lose per process, against the number of record files
-_LIBRARIES = ("numpy", "torch", "decord", "av", "pillow", "open_clip_torch", "transformers")
+_LIBRARIES = (
+    *("numpy", "torch", "decord", "av", "pillow", "open_clip_torch", "transformers"),
+    *("opencv-python-headless", "opencv-contrib-python-headless"),
+)
 
 logger = logging.getLogger(__name__)
 
@@ -144,11 +147,30 @@ class StoreBuilder:
         """Units of work."""
         return math.ceil(len(self.table) / self.rows_per_chunk)
 
-    def claims(self) -> Iterator[Claim]:
-        """Claim, one after the other, each chunk that is neither finished nor claimed by another process."""
-        for chunk in range(self.n_chunks):
-            if chunk not in self._finished and (claim := self._try_claim(chunk)) is not None:
-                yield claim
+    def lacks(self, chunk: int) -> bool:
+        """Whether a chunk has no record, as far as this process has seen."""
+        return chunk not in self._finished
+
+    def try_claim(self, chunk: int) -> Claim | None:
+        """Claim a chunk, without waiting.
+
+        Returns:
+            None if the chunk is finished, or another process holds it: it `lacks` a record only in the second case.
+        """
+        if not self.lacks(chunk):
+            return None
+        progress = self.folder / PROGRESS
+        progress.mkdir(exist_ok=True)
+        lock = FileLock(progress / f"{chunk:06d}.lock")
+        with contextlib.suppress(FileNotFoundError):  # the folder goes as another process finishes the store
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                return None
+        if self._record_path(chunk).is_file() or self.complete:  # finished by another since the last look
+            self._finished.add(chunk)
+            lock.release()
+        return Claim(chunk, self._rows(chunk), lock) if lock.is_locked else None
 
     def write(self, claim: Claim, features: np.ndarray, outcomes: Sequence[VideoOutcome]) -> None:
         """Store a chunk, then record it as finished.
@@ -227,24 +249,13 @@ class StoreBuilder:
     def _refuse_all_bad(self, videos: Sequence[Mapping[str, Any]]) -> None:
         for chunk in range(self.n_chunks):
             self._record_path(chunk).unlink(missing_ok=True)
+        modality = self.settings.modality
+        to_check = "the data folder and the decoder setting" + (", and the flow settings" if self.settings.flow else "")
         reasons = [f"  {self.table.video_id[row]}: {video['reason']}" for row, video in enumerate(videos[:N_EXAMPLES])]
         raise ValueError(
-            "\n".join([f"every one of the {len(videos)} videos is bad; the first of them:", *reasons])
-            + "\ncheck the data folder and the decoder setting, then run again"
+            "\n".join([f"every one of the {len(videos)} videos is bad for {modality!r}; the first of them:", *reasons])
+            + f"\ncheck {to_check}, then run again"
         )
-
-    def _try_claim(self, chunk: int) -> Claim | None:
-        progress = self.folder / PROGRESS
-        progress.mkdir(exist_ok=True)
-        lock = FileLock(progress / f"{chunk:06d}.lock")
-        try:
-            lock.acquire(blocking=False)
-        except (Timeout, FileNotFoundError):  # held by another process, or the folder went as another one finished
-            return None
-        if self._record_path(chunk).is_file() or self.complete:  # finished by another since the last look
-            lock.release()
-            return None
-        return Claim(chunk, self._rows(chunk), lock)
 
     def _refresh(self) -> None:
         if self.complete:

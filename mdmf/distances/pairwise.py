@@ -26,7 +26,10 @@ def cosine_similarity(x: Tensor, y: Tensor, *, eps: float = COSINE_EPS) -> Tenso
     with torch.autocast(x.device.type, enabled=False):
         x, y = full_precision(x, y)
         norms = x.norm(dim=-1)[..., :, None] * y.norm(dim=-1)[..., None, :]
-        return x @ y.transpose(-1, -2) / (norms + eps)
+        divisor = (
+            norms + eps if eps else norms.clamp(min=torch.finfo(norms.dtype).tiny)
+        )  # zeros stand for missing frames
+        return x @ y.transpose(-1, -2) / divisor
 
 
 def frame_distance(query: Tensor, prototypes: Tensor, *, eps: float = COSINE_EPS) -> Tensor:

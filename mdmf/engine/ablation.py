@@ -6,21 +6,23 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 import mdmf
-from mdmf.config import Settings, load_settings
+from mdmf.config import load_settings
 from mdmf.engine.checkpoint import write_json
 from mdmf.engine.metrics import mean_and_spread
 from mdmf.engine.run_folder import RunFolder
 from mdmf.engine.tester import Protocol
+from mdmf.settings import Settings
 from mdmf.structures import RunFailed
 
 
@@ -132,28 +134,66 @@ def run_ablation(
 
 
 def summarize(variants: Sequence[Variant]) -> dict[str, Any]:
-    """Mean and spread over seeds of each config, and its difference to the first config, seed by seed."""
-    accuracies: dict[str, dict[int, dict[str, float]]] = {}
+    """Mean and spread over seeds of each config, and its difference to the first config on the same episodes.
+
+    The difference is paired by seed and by episode. Its `spread` is the standard deviation over seeds; its `interval`
+    is the 95 % interval over episodes of the difference averaged over the seeds: it says what other episodes of these
+    classes would give with these trained models, not what other seeds would.
+    """
+    rows: dict[str, dict[int, dict[str, float]]] = {}
+    episodes: dict[str, dict[int, np.ndarray]] = {}
+    asked: tuple[np.ndarray, ...] | None = None
     for variant in variants:
-        result = json.loads(variant.result_file.read_text(encoding="utf-8"))
-        numbers = result["models"][variant.settings.model.name]
-        branches = {f"{name} alone": branch["accuracy_percent"] for name, branch in numbers["branches"].items()}
-        taught = {f"taught by {name}": 100 * share for name, share in numbers.get("taught_share", {}).items()}
-        row = {"fused": numbers["accuracy_percent"], **branches, **taught}
-        accuracies.setdefault(variant.name, {})[variant.seed] = row
-    reference = next(iter(accuracies.values()))
-    rows = {}
-    for name, by_seed in accuracies.items():
+        rows.setdefault(variant.name, {})[variant.seed] = _numbers(variant)
+        percents, videos = _episode_percents(variant)
+        episodes.setdefault(variant.name, {})[variant.seed] = percents
+        asked = asked or videos
+        if any(not np.array_equal(one, other) for one, other in zip(asked, videos, strict=True)):
+            raise ValueError(
+                f"{variant.folder.name} was tested on other episodes than {variants[0].folder.name}, so they cannot be "
+                f"paired; test all configs with the same evaluation settings and baselines"
+            )
+    reference = next(iter(episodes.values()))
+    configs = {}
+    for name, by_seed in rows.items():
         keys = list(dict.fromkeys(key for row in by_seed.values() for key in row))
         columns = {key: mean_and_spread([row[key] for row in by_seed.values() if key in row]) for key in keys}
-        difference = mean_and_spread([by_seed[seed]["fused"] - reference[seed]["fused"] for seed in by_seed])
-        rows[name] = {
+        configs[name] = {
             "by_seed": {str(seed): row["fused"] for seed, row in by_seed.items()},
             "mean": {key: mean for key, (mean, _) in columns.items()},
             "spread": {key: _or_none(spread) for key, (_, spread) in columns.items()},
-            "difference": {"mean": difference[0], "spread": _or_none(difference[1])},
+            "difference": _difference(episodes[name], reference),
         }
-    return {"configs": rows, "seeds": sorted({variant.seed for variant in variants})}
+    return {"configs": configs, "seeds": sorted({variant.seed for variant in variants})}
+
+
+def _numbers(variant: Variant) -> dict[str, float]:
+    """What the table says of one run, in percent."""
+    result = json.loads(variant.result_file.read_text(encoding="utf-8"))
+    numbers = result["models"][variant.settings.model.name]
+    row = {"fused": numbers["accuracy_percent"]}
+    row |= {f"{name} alone": branch["accuracy_percent"] for name, branch in numbers["branches"].items()}
+    row |= {f"taught by {name}": 100 * share for name, share in numbers.get("taught_share", {}).items()}
+    report = numbers.get("reliability", {})
+    row |= {"trusted is right": report.get("by_trust_percent"), "teacher is right": report.get("teacher_percent")}
+    row |= {f"ECE {name}": 100 * error for name, error in numbers.get("calibration_error", {}).items()}
+    return {name: value for name, value in row.items() if value is not None}
+
+
+def _episode_percents(variant: Variant) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """(n,) accuracy of one run in each test episode, in percent; and what was asked: support and query videos."""
+    with np.load(variant.result_file.with_name(f"{variant.result_file.stem}_episodes.npz")) as arrays:
+        predictions = arrays[f"{variant.settings.model.name}/predictions"]
+        videos = tuple(arrays["video_ids"][arrays[name]] for name in ("support_videos", "query_videos"))
+        return 100.0 * (predictions == arrays["query_labels"]).mean(axis=1), videos
+
+
+def _difference(own: Mapping[int, np.ndarray], reference: Mapping[int, np.ndarray]) -> dict[str, float | None]:
+    by_seed = np.stack([own[seed] - reference[seed] for seed in own])  # (seeds, n)
+    mean, spread = mean_and_spread(by_seed.mean(axis=1).tolist())
+    over_episodes = by_seed.mean(axis=0)
+    interval = 1.96 * float(over_episodes.std(ddof=1)) / np.sqrt(over_episodes.size)
+    return {"mean": mean, "spread": _or_none(spread), "interval": float(interval)}
 
 
 def _or_none(value: float) -> float | None:

@@ -1,4 +1,4 @@
-"""Decoding videos in worker processes. Imports neither torch nor pandas: every worker imports this module.
+"""Decoding videos in worker processes. Imports no torch, pandas or OpenCV: every worker imports this module.
 
 A spawned worker also imports the main script: one that imports torch at its top costs each worker seconds, so a command
 does that inside its main function.
@@ -17,12 +17,12 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from mdmf.data.clip_loader import ClipViews
+from mdmf.data.clip_loader import ClipViews, NoViews, reason_of
 
 logger = logging.getLogger(__name__)
 
@@ -40,9 +40,10 @@ class DecodeTask:
 
 @dataclass(frozen=True)
 class BadVideo:
-    """In the place of the views of a video that cannot be decoded."""
+    """In the place of the views of a video that cannot be decoded; `problems` are the reasons of single sources."""
 
     reason: str
+    problems: dict[str, str] = field(default_factory=dict)
 
 
 Decoded = ClipViews | BadVideo
@@ -105,7 +106,7 @@ class DecodePool:
             return self._decode_alone(task)
 
     def _decode_alone(self, task: DecodeTask) -> Decoded:
-        """Decode a video in a process of its own: if that dies, it was this video."""
+        """Decode a video in a process of its own: if that dies, it was this video, or what one of its sources asks."""
         if self._lone_worker is None:
             self._lone_worker = _start(1)
             _check_alive(self._lone_worker)
@@ -113,8 +114,25 @@ class DecodePool:
             return self._lone_worker.submit(decode, self._load, task).result()
         except BrokenProcessPool:
             self._lone_worker = None
+        sources = task.arguments.get("sources", {})
+        if len(sources) < 2:
             logger.warning("video %s crashed the process that decoded it", task.video_id)
             return BadVideo("it crashed the process that decoded it")
+        return _together({name: self._decode_alone(_of_source(task, name)) for name in sources})
+
+
+def _of_source(task: DecodeTask, source: str) -> DecodeTask:
+    return replace(task, arguments=task.arguments | {"sources": {source: task.arguments["sources"][source]}})
+
+
+def _together(decoded: dict[str, Decoded]) -> Decoded:
+    """What was decoded source by source, as if it had been decoded at once."""
+    problems = {source: one.reason for source, one in decoded.items() if isinstance(one, BadVideo)}
+    good = {source: one for source, one in decoded.items() if isinstance(one, ClipViews)}
+    if not good:
+        return BadVideo(next(iter(problems.values())), problems)
+    some = next(iter(good.values()))
+    return replace(some, views={source: one.views[source] for source, one in good.items()}, problems=problems)
 
 
 def decode(load: ClipLoader, task: DecodeTask) -> Decoded:
@@ -125,8 +143,10 @@ def decode(load: ClipLoader, task: DecodeTask) -> Decoded:
     """
     try:
         return load(task.path, video_id=task.video_id, **task.arguments)
+    except NoViews as error:
+        return BadVideo(reason_of(error), error.problems)
     except (ValueError, OSError) as error:
-        return BadVideo(" ".join(str(error).split()) or type(error).__name__)
+        return BadVideo(reason_of(error))
     except Exception as error:
         raise RuntimeError(f"decoding video {task.video_id!r} failed: {type(error).__name__}: {error}") from error
 

@@ -10,18 +10,23 @@ from tqdm import tqdm
 
 from mdmf.data.episodes import EpisodeRows, EpisodeSampler
 from mdmf.engine.bank import FeatureBank
-from mdmf.engine.fusion_cache import answerer
 from mdmf.engine.metrics import Accuracy, episode_accuracy
+from mdmf.engine.token_cache import answerer
 from mdmf.structures import EpisodeOutput
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What one model said of n episodes: posterior (n, Q, N), branch_posteriors {branch: (n, Q, N)}, teacher (n, Q)."""
+    """What one model said of n episodes.
+
+    posterior (n, Q, N), branch_posteriors {branch: (n, Q, N)}, teacher (n, Q) and fusion_weights {branch: (n, Q)};
+    the last two are None and empty where a model has none.
+    """
 
     posterior: np.ndarray
     branch_posteriors: dict[str, np.ndarray]
     teacher: np.ndarray | None
+    fusion_weights: dict[str, np.ndarray]
 
     @property
     def predictions(self) -> np.ndarray:
@@ -67,6 +72,10 @@ def _answers(outputs: list[EpisodeOutput]) -> Answers:
             branch: joined([output.branch_logits[branch] for output in outputs]) for branch in outputs[0].branch_logits
         },
         teacher=torch.cat(teachers).cpu().numpy().astype(np.int8) if teachers else None,
+        fusion_weights={
+            branch: torch.cat([output.fusion_weight[branch] for output in outputs]).float().cpu().numpy()
+            for branch in outputs[0].fusion_weight
+        },
     )
 
 

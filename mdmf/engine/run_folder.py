@@ -17,17 +17,31 @@ from typing import Any
 import torch
 
 from mdmf import __version__
-from mdmf.config import ConfigError, Settings, dump_settings, load_settings, setting_names
+from mdmf.config import ConfigError, dump_settings, load_settings, setting_names
 from mdmf.engine.checkpoint import write_json
 from mdmf.files import write_atomic
+from mdmf.models.build import model_sources
+from mdmf.settings import Settings
 
 # Settings that decide nothing about the result of a training run, so that --resume may change them.
 _FREE_ON_RESUME = (
-    *("output.", "data.n_workers", "data.root", "data.store", "encoder.batch_frames"),
+    *("output.", "data.n_workers", "data.root", "data.store", "data.flow_store", "data.flow.folder"),
+    *("encoder.batch_frames", "training.n_threads", "corrupt."),
     *("evaluation.after_training", "evaluation.baselines", "evaluation.split"),
     *("evaluation.n_episodes", "evaluation.n_way", "evaluation.n_shot"),  # of the test alone; n_query is val's too
 )
-_PACKAGES = ("torch", "open_clip_torch", "transformers", "numpy", "pandas", "av", "decord", "pydantic", "safetensors")
+_PACKAGES = (
+    "torch",
+    "open_clip_torch",
+    "transformers",
+    "numpy",
+    "pandas",
+    "av",
+    "decord",
+    "opencv-python-headless",
+    "pydantic",
+    "safetensors",
+)
 
 
 class RunFolder:
@@ -136,12 +150,11 @@ class RunFolder:
         Raises:
             ConfigError: listing what differs.
         """
-        old, new = _flat(self.settings()), _flat(settings)
-        of_features = ("encoder.library", "encoder.model", "encoder.weights", "frames.n_frames", "frames.rule")
+        old, new = (_of_features(each, model_sources(settings.model)) for each in (self.settings(), settings))
         lines = [
-            f"  {name}: the run has {old[name]!r}, asked for {new[name]!r}"
-            for name in of_features
-            if old[name] != new[name]
+            f"  {name}: the run has {value!r}, asked for {new[name]!r}"
+            for name, value in old.items()
+            if new[name] != value
         ]
         if lines:
             raise ConfigError("\n".join([f"{self.folder} was trained on other features:", *lines]))
@@ -157,6 +170,19 @@ class RunFolder:
             return
         kept = [line for line in self.metrics.read_text(encoding="utf-8").splitlines() if _step_of(line) <= last_step]
         write_atomic(self.metrics, "".join(line + "\n" for line in kept).encode())
+
+
+def _of_features(settings: Settings, sources: tuple[str, ...]) -> dict[str, Any]:
+    """What decides how the features of some sources look, by the names of the settings."""
+    frames = settings.frames
+    found: dict[str, Any] = {"frames.n_frames": frames.n_frames, "frames.rule": frames.rule}
+    for source in sources:
+        encoder, place = settings.encoder.of(source), "encoder." if source == "rgb" else f"encoder.{source}."
+        found |= {f"{place}{key}": getattr(encoder, key) for key in ("library", "model", "weights")}
+    if "flow" in sources:
+        rule = settings.data.flow.model_dump(exclude={"folder"})
+        found |= {f"data.flow.{key}": value for key, value in rule.items()}
+    return found
 
 
 def _first_folder(settings: Settings) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel
 from torch import nn
 
-from mdmf.config import Settings
 from mdmf.data.episodes import EpisodeSampler
 from mdmf.engine.bank import FeatureBank
 from mdmf.engine.checkpoint import load_weights, write_json
 from mdmf.engine.device import resolve_device
+from mdmf.engine.diagnostics import diagnose
 from mdmf.engine.evaluator import Evaluation, evaluate
 from mdmf.engine.metrics import Accuracy, class_accuracy, episode_accuracy
 from mdmf.engine.run_folder import environment
@@ -24,7 +27,8 @@ from mdmf.engine.workspace import Workspace
 from mdmf.files import write_atomic
 from mdmf.models.build import is_trained
 from mdmf.models.text_at_test import TextAtTest, combine_with_text
-from mdmf.mutual.condition import TAUGHT_BY_BOTH, TAUGHT_BY_NONE
+from mdmf.settings import Settings
+from mdmf.structures import SOURCES
 
 STANDARD_EPISODES = 10_000
 TEXT_WEIGHTS = tuple(round(0.1 * tenth, 1) for tenth in range(11))
@@ -42,11 +46,27 @@ class Protocol:
     seed: int
     group_disjoint: bool
     text_weight: float | str = 0.0
+    corrupt: str = ""
+    other_data: str = ""
+    other_model: str = ""
 
     @classmethod
-    def of(cls, settings: Settings) -> Protocol:
-        """The protocol of an experiment's settings."""
-        evaluation, episode = settings.evaluation, settings.episode
+    def of(
+        cls, settings: Settings, *, trained_with: Settings | None = None, checkpoint: Path | None = None
+    ) -> Protocol:
+        """The protocol of an experiment's settings.
+
+        Args:
+            trained_with: the settings of the run that is tested; what differs from them in data or model is named.
+            checkpoint: weights that are tested in the place of the run's own.
+        """
+        evaluation, episode, corrupt = settings.evaluation, settings.episode, settings.corrupt
+        corruptions = [f"{source}:{text}" for source in SOURCES if (text := getattr(corrupt, source))]
+        corruptions += [f"seed:{corrupt.seed}"] if corruptions and corrupt.seed else []
+        has_other_data = trained_with is not None and _data_key(settings) != _data_key(trained_with)
+        models = [] if checkpoint is None else [f"{checkpoint.stem}-{_text_key(str(checkpoint.resolve()))}"]
+        key = _key(settings.model, exclude={"text_weight"})  # the text at test has its own place in the name
+        models += [key] if trained_with and key != _key(trained_with.model, exclude={"text_weight"}) else []
         return cls(
             split=evaluation.split,
             n_way=evaluation.n_way or episode.n_way,
@@ -56,6 +76,9 @@ class Protocol:
             seed=evaluation.seed,
             group_disjoint=episode.group_disjoint,
             text_weight=settings.model.text_weight,
+            corrupt=" ".join(corruptions),
+            other_data=f"{settings.data.name}-{_data_key(settings)}" if has_other_data else "",
+            other_model="-".join(models),
         )
 
     @property
@@ -67,16 +90,33 @@ class Protocol:
         parts += ["groups"] if self.group_disjoint else []
         parts += [f"seed{self.seed}"] if self.seed else []
         parts += [f"text_{self.text_weight}"] if self.text_weight else []
+        parts += [self.corrupt.replace(":", "-").replace(" ", "_")] if self.corrupt else []
+        parts += [f"on_{self.other_data}"] if self.other_data else []
+        parts += [f"model_{self.other_model}"] if self.other_model else []
         return "_".join(([] if self.split == "test" else [self.split]) + parts)
 
 
-def run_test(workspace: Workspace, *, checkpoint: Path | None, folder: Path) -> dict[str, Any]:
+def _data_key(settings: Settings) -> str:
+    """Names the videos, classes, splits and prompts of an experiment; how they are read does not count."""
+    return _key(settings.data, exclude={"n_workers", "decoder", "store", "flow_store", "flow"})
+
+
+def _key(section: BaseModel, *, exclude: set[str] | None = None) -> str:
+    return _text_key(json.dumps(section.model_dump(mode="json", exclude=exclude), sort_keys=True))
+
+
+def _text_key(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
+
+
+def run_test(workspace: Workspace, *, checkpoint: Path | None, folder: Path, protocol: Protocol) -> dict[str, Any]:
     """Test the model of the settings and its baselines; write `test_<protocol>.json` and `…_episodes.npz`.
 
     Args:
         workspace: of the settings.
         checkpoint: weights; None for a model that has none to learn.
         folder: where the result goes.
+        protocol: of the settings.
 
     Returns:
         The result as it is written.
@@ -86,10 +126,12 @@ def run_test(workspace: Workspace, *, checkpoint: Path | None, folder: Path) -> 
         ValueError: if a model that learns has no checkpoint, it does not fit, or episodes cannot be drawn.
     """
     settings = workspace.settings
-    protocol = Protocol.of(settings)
     _check_checkpoint(settings.model.name, checkpoint)  # before anything is encoded
+    for source in SOURCES:
+        if getattr(settings.corrupt, source) and source not in workspace.sources:
+            raise ValueError(f"corrupt.{source} is set, and nothing that is tested looks at {source}")
     workspace.check_episodes(protocol.split, n_way=protocol.n_way, n_shot=protocol.n_shot, n_query=protocol.n_query)
-    sampler = _sampler(workspace, protocol, split=protocol.split)
+    sampler = _sampler(workspace, protocol, split=protocol.split, of_test=True)
     device = resolve_device(settings.training.device)
     name = settings.model.name
     model = _load(workspace.model(), name, checkpoint).to(device)
@@ -98,8 +140,10 @@ def run_test(workspace: Workspace, *, checkpoint: Path | None, folder: Path) -> 
         text_weight = choose_text_weight(model, workspace, protocol)
     others = [baseline for baseline in settings.evaluation.baselines if baseline != name]
     models: dict[str, nn.Module] = {baseline: workspace.model(baseline).to(device) for baseline in others}
-    models[name] = TextAtTest(model, workspace.model("zero_shot").to(device), weight=text_weight)
-    bank = workspace.bank(protocol.split, device=device)
+    if text_weight:
+        model = TextAtTest(model, workspace.model("zero_shot").to(device), weight=text_weight)
+    models[name] = model
+    bank = workspace.bank(protocol.split, device=device, of_test=True)
     evaluation = evaluate(
         models,
         bank,
@@ -113,14 +157,29 @@ def run_test(workspace: Workspace, *, checkpoint: Path | None, folder: Path) -> 
         "data": settings.data.name,
         "protocol": vars(protocol),
         "checkpoint": None if checkpoint is None else str(checkpoint),
+        "checkpoint_sha256": None if checkpoint is None else file_sha256(checkpoint),
+        "settings": settings.model_dump(mode="json"),
         "text_weight": text_weight,
-        "notes": workspace.notes(),
+        "notes": workspace.notes(protocol.split),
+        "missing": _missing_shares(bank, evaluation),
         "models": {model_name: _numbers(evaluation, model_name, class_names) for model_name in models},
         "environment": environment(settings.training.seed),
     }
     write_json(folder / f"test_{protocol.name}.json", result)
-    _write_episodes(folder / f"test_{protocol.name}_episodes.npz", evaluation, workspace.store.table.video_id)
+    _write_episodes(folder / f"test_{protocol.name}_episodes.npz", evaluation, workspace.video_ids)
     return result
+
+
+def _missing_shares(bank: FeatureBank, evaluation: Evaluation) -> dict[str, float]:
+    """source -> share of the queries that have no features of it; a source that every video has is not named."""
+    presence = bank.presence(evaluation.episodes.query_rows)
+    return {source: float((~present).float().mean()) for source, present in presence.items()}
+
+
+def file_sha256(path: Path) -> str:
+    """Names a file by its content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_checkpoint(name: str, checkpoint: Path | None) -> None:
@@ -136,9 +195,14 @@ def _load(model: nn.Module, name: str, checkpoint: Path | None) -> nn.Module:
     return model
 
 
-def _sampler(workspace: Workspace, protocol: Protocol, *, split: str) -> EpisodeSampler:
+def _sampler(workspace: Workspace, protocol: Protocol, *, split: str, of_test: bool) -> EpisodeSampler:
     return workspace.sampler(
-        split, n_way=protocol.n_way, n_shot=protocol.n_shot, n_query=protocol.n_query, seed=protocol.seed
+        split,
+        n_way=protocol.n_way,
+        n_shot=protocol.n_shot,
+        n_query=protocol.n_query,
+        seed=protocol.seed,
+        of_test=of_test,
     )
 
 
@@ -153,7 +217,7 @@ def choose_text_weight(model: nn.Module, workspace: Workspace, protocol: Protoco
     evaluation = evaluate(
         {"visual": model, "text": workspace.model("zero_shot")},
         bank,
-        _sampler(workspace, protocol, split="val"),
+        _sampler(workspace, protocol, split="val", of_test=False),
         n_episodes=settings.training.validation_episodes,
         batch_episodes=settings.evaluation.batch_episodes,
     )
@@ -185,11 +249,14 @@ def _numbers(evaluation: Evaluation, model: str, class_names: tuple[str, ...]) -
         "per_class_percent": dict(zip(class_names, per_class, strict=True)),
         "branches": {branch: _percent(accuracy) for branch, accuracy in evaluation.branch_accuracies(model).items()},
     }
-    if answers.teacher is not None:
-        taught = {name: answers.teacher == index for index, name in enumerate(answers.branch_posteriors)}
-        taught["none"] = answers.teacher == TAUGHT_BY_NONE
-        taught["both"] = answers.teacher == TAUGHT_BY_BOTH
-        numbers["taught_share"] = {name: float(queries.mean()) for name, queries in taught.items()}
+    if answers.branch_posteriors:
+        numbers |= diagnose(
+            answers.posterior,
+            answers.branch_posteriors,
+            episodes.query_labels,
+            fusion_weight=answers.fusion_weights or None,
+            teacher=answers.teacher,
+        )
     return numbers
 
 
@@ -212,6 +279,8 @@ def _write_episodes(path: Path, evaluation: Evaluation, video_ids: np.ndarray) -
         arrays[f"{name}/posterior"] = answers.posterior.astype(np.float16)
         for branch, posterior in answers.branch_posteriors.items():
             arrays[f"{name}/{branch}/posterior"] = posterior.astype(np.float16)
+        for branch, weight in answers.fusion_weights.items():
+            arrays[f"{name}/{branch}/weight"] = weight.astype(np.float16)
         if answers.teacher is not None:
             arrays[f"{name}/teacher"] = answers.teacher
     _write_npz(path, arrays)

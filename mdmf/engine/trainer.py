@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from mdmf.config import Settings, TrainingSettings
 from mdmf.data.episodes import EpisodeRows, EpisodeSampler
 from mdmf.engine.bank import FeatureBank
 from mdmf.engine.checkpoint import load_state, save_state, save_weights, write_json
@@ -23,8 +22,9 @@ from mdmf.engine.evaluator import evaluate
 from mdmf.engine.metrics import Accuracy
 from mdmf.engine.run_folder import RunFolder
 from mdmf.engine.workspace import Workspace
-from mdmf.models.multi_view import MultiView
 from mdmf.models.two_branch import TwoBranch
+from mdmf.mutual.condition import TAUGHT_BY_NONE
+from mdmf.settings import Settings, TrainingSettings
 from mdmf.structures import RunFailed
 
 logger = logging.getLogger(__name__)
@@ -164,7 +164,7 @@ class Trainer:
         self.progress.step += 1
 
         accuracy = (output.logits.argmax(dim=-1) == episode.query_labels).float().mean()
-        shares = {} if output.teacher is None else {"taught_share": (output.teacher >= 0).float().mean()}
+        shares = {} if output.teacher is None else {"taught_share": (output.teacher != TAUGHT_BY_NONE).float().mean()}
         numbers = {"loss": loss, **output.losses, "accuracy_percent": 100 * accuracy, "grad_norm": grad_norm, **shares}
         return {
             "kind": "train",
@@ -289,21 +289,21 @@ def make_trainer(workspace: Workspace, open_run: Callable[[], RunFolder], *, pro
         n_shot=episode.n_shot,
         n_query=episode.n_query,
         seed=training.seed,
-        all_variants=True,
+        for_training=True,
     )
     val_sampler = workspace.sampler(
         "val", n_way=episode.n_way, n_shot=episode.n_shot, n_query=evaluation.n_query, seed=evaluation.seed
     )
-    text = workspace.class_text("train").to(device)  # first: it may load the encoder, which draws random numbers
+    text = workspace.class_text("train")  # first: it may load the encoder, which draws random numbers
     torch.manual_seed(training.seed)
     model = workspace.model()
-    if not isinstance(model, MultiView):
+    if not isinstance(model, TwoBranch):
         raise ValueError(f"model {settings.model.name!r} has nothing to train; test it with test.py")
-    model.video_text.set_classes(text)
+    model.set_training_classes(None if text is None else text.to(device))
     return Trainer(
         model,
         settings=settings,
-        train_bank=workspace.bank("train", device=device, all_variants=True),
+        train_bank=workspace.bank("train", device=device, for_training=True),
         train_sampler=train_sampler,
         val_bank=workspace.bank("val", device=device),
         val_sampler=val_sampler,
@@ -316,7 +316,8 @@ def make_trainer(workspace: Workspace, open_run: Callable[[], RunFolder], *, pro
 def _check_before_encoding(workspace: Workspace) -> None:
     """Whether prompts and episodes of every split can be had: encoding may take hours, and these a second."""
     episode, evaluation = workspace.settings.episode, workspace.settings.evaluation
-    _ = workspace.sentences
+    if workspace.needs_text:
+        _ = workspace.sentences
     workspace.check_episodes("train", n_way=episode.n_way, n_shot=episode.n_shot, n_query=episode.n_query)
     workspace.check_episodes("val", n_way=episode.n_way, n_shot=episode.n_shot, n_query=evaluation.n_query)
     if evaluation.after_training:

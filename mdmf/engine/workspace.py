@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,20 +16,23 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
-from mdmf.config import Settings
+from mdmf.corruptions import FRAME_KINDS, parse_corruption
 from mdmf.data.episodes import EpisodeSampler
 from mdmf.data.index import VideoIndex, build_index
 from mdmf.data.shapes import write_shapes_world
-from mdmf.data.store import FeatureStore, StoreSettings, read_manifest
-from mdmf.data.store_builder import StoreBuilder
+from mdmf.data.store import VideoTable
 from mdmf.encoders.clip import FrozenEncoder, load_encoder
 from mdmf.encoders.prompts import class_sentences, class_text_features, load_prompts
-from mdmf.engine.bank import FeatureBank
+from mdmf.engine.bank import FeatureBank, FeatureReader
 from mdmf.engine.device import resolve_device
-from mdmf.engine.extractor import ExtractionSummary, extract_features
+from mdmf.engine.extractor import ExtractionSummary
+from mdmf.engine.readers import CorruptedReader, ReorderedReader
+from mdmf.engine.stores import FeatureStores
 from mdmf.files import write_atomic
-from mdmf.models.build import build_model
+from mdmf.models.build import build_model, model_sources
 from mdmf.resources import resource_folder, shipped_names
+from mdmf.settings import ModelSettings, Settings
+from mdmf.structures import SOURCES
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +63,7 @@ class Workspace:
 
     def __init__(self, settings: Settings, *, progress: bool = True, allow_code: bool = False) -> None:
         self.settings, self.progress, self.allow_code = settings, progress, allow_code
+        self._encoders: dict[str, FrozenEncoder] = {}
 
     @cached_property
     def index(self) -> VideoIndex:
@@ -73,6 +77,8 @@ class Workspace:
                 data.root,
                 n_videos_per_class=data.shapes.n_videos_per_class,
                 seed=data.shapes.seed,
+                camouflage_share=data.shapes.camouflage_share,
+                shake_share=data.shapes.shake_share,
                 n_workers=data.n_workers or None,
                 progress=self.progress,
             )
@@ -94,86 +100,73 @@ class Workspace:
         return index
 
     @cached_property
-    def encoder(self) -> FrozenEncoder:
-        """The frozen encoder; loaded only where something has to be encoded."""
-        encoder = self.settings.encoder
-        return load_encoder(
-            library=encoder.library,
-            model=encoder.model,
-            weights=encoder.weights,
-            device=resolve_device(encoder.device),
-            precision=encoder.precision,
-            seed=encoder.seed,
-            allow_code=self.allow_code,
+    def sources(self) -> tuple[str, ...]:
+        """The sources of features that the test looks at, the baselines' too, in the order `rgb`, `flow`."""
+        models = [self.settings.model, *map(self._named, self.settings.evaluation.baselines)]
+        needed = {source for model in models for source in model_sources(model)}
+        needed |= {"rgb"} if self.needs_text else set()  # the text is that of the frames' encoder
+        return tuple(source for source in SOURCES if source in needed)
+
+    @cached_property
+    def needs_text(self) -> bool:
+        """Whether anything here looks at the classes' text."""
+        settings = self.settings
+        names = {settings.model.name, *settings.evaluation.baselines}
+        return bool(names & {"m2df", "zero_shot"}) or settings.model.text_weight != 0
+
+    def encoder(self, source: str = "rgb") -> FrozenEncoder:
+        """The frozen encoder of a source; loaded only where something has to be encoded, once for equal settings."""
+        asked = self.settings.encoder.of(source)
+        key = asked.model_dump_json(exclude={"flow"})
+        if key not in self._encoders:
+            self._encoders[key] = load_encoder(
+                library=asked.library,
+                model=asked.model,
+                weights=asked.weights,
+                device=resolve_device(asked.device),
+                precision=asked.precision,
+                seed=asked.seed,
+                allow_code=self.allow_code,
+            )
+        return self._encoders[key]
+
+    @cached_property
+    def stores(self) -> FeatureStores:
+        """The features of all videos."""
+        return FeatureStores(
+            self.settings, self.index.records, sources=self.sources, encoder=self.encoder, progress=self.progress
         )
 
     @cached_property
-    def store_settings(self) -> StoreSettings:
-        """What the feature store must have been made with, as far as it is known without loading the encoder."""
-        frames = self.settings.frames
-        return StoreSettings(
-            encoder=requested_encoder(self.settings),
-            n_frames=frames.n_frames,
-            frame_rule=frames.rule,
-            short=frames.short_videos,
-            decoder=self.settings.data.decoder,
-            n_variants=frames.n_variants,
-            crop_scale_min=frames.crop_scale_min,
-            jitter=frames.jitter,
-            flip=frames.flip,
-            seed=frames.seed,
-        )
+    def test_readers(self) -> dict[str, FeatureReader]:
+        """source -> its features as the test sees them: corrupted, where the settings say so."""
+        return {source: self._corrupted(source, reader) for source, reader in self.stores.readers.items()}
 
-    @cached_property
-    def store_folder(self) -> Path:
-        """Where the features are: the folder that is set, or one named by all that decides its contents."""
-        data = self.settings.data
-        if data.store is not None:
-            return data.store
-        # Sizes tell other videos of the same names apart; times would differ from machine to machine.
-        videos = [(r.video_id, r.class_name, r.group, content_size(r.path)) for r in self.index.records]
-        content = json.dumps([self.store_settings.to_json(), sorted(videos, key=str)], sort_keys=True)
-        return Path("stores") / f"{data.name}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
-
-    def extract(self) -> ExtractionSummary:
-        """Finish the feature store, from where any earlier run stopped."""
-        finished = self._is_finished()
-        asked = self.store_settings if finished else self._full_store_settings()
-        builder = StoreBuilder.create_or_open(self.store_folder, settings=asked, records=self.index.records)
-        return extract_features(
-            self.index.records,
-            builder,
-            encoder=None if finished else self.encoder,
-            n_workers=self.settings.data.n_workers,
-            batch_frames=self.settings.encoder.batch_frames,
+    def _corrupted(self, source: str, clean: FeatureReader) -> FeatureReader:
+        corrupt = self.settings.corrupt
+        text: str = getattr(corrupt, source)
+        if not text:
+            return clean
+        corruption, video_ids = parse_corruption(text), self.stores.first.table.video_id.tolist()
+        if corruption.kind not in FRAME_KINDS:
+            return CorruptedReader(clean, corruption, video_ids=video_ids, source=source, seed=corrupt.seed)
+        # Corrupted frames are encoded anew: those of the test's videos alone, scaled as the clean ones are.
+        records = [record for record in self.index.records if record.split == self.settings.evaluation.split]
+        stores = FeatureStores(
+            self.settings,
+            records,
+            sources=[source],
+            encoder=self.encoder,
+            corruption=text,
             progress=self.progress,
         )
+        place = {video_id: row for row, video_id in enumerate(stores.first.table.video_id)}
+        rows = np.array([place.get(video_id, -1) for video_id in video_ids], dtype=np.int64)
+        return ReorderedReader(stores.first, rows, feature_scale=clean.feature_scale)
 
-    @cached_property
-    def store(self) -> FeatureStore:
-        """The finished feature store; extracted first where it is not."""
-        if not self._is_finished():
-            logger.info("features in %s: %s", self.store_folder, self.extract())
-        store = FeatureStore.open(self.store_folder, settings=self.store_settings, records=self.index.records)
-        n_bad = int((~store.ok).sum())
-        if n_bad:
-            logger.warning("%d of %d videos are bad and not used; see %s/videos.csv", n_bad, len(store), store.folder)
-        return store
-
-    def _is_finished(self) -> bool:
-        try:
-            return bool(read_manifest(self.store_folder)["complete"])
-        except FileNotFoundError:
-            return False
-
-    def _full_store_settings(self) -> StoreSettings:
-        encoder = self.encoder
-        return replace(
-            self.store_settings,
-            encoder={**requested_encoder(self.settings), **encoder.identity},
-            preprocess=encoder.preprocess,
-            feature_size=encoder.feature_size,
-        )
+    def extract(self) -> ExtractionSummary:
+        """Finish the feature stores, from where any earlier run stopped."""
+        return self.stores.extract()
 
     @cached_property
     def sentences(self) -> dict[str, list[str]]:
@@ -192,19 +185,25 @@ class Workspace:
     @cached_property
     def text(self) -> ClassText:
         """Text features, kept in the store under the hash of the sentences and the encoder."""
-        key = json.dumps([self.sentences, dict(self.store.settings.encoder)], sort_keys=True)
-        path = self.store_folder / "text" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
+        store = self.stores.opened["rgb"]
+        key = json.dumps([self.sentences, dict(store.settings.encoder)], sort_keys=True)
+        path = store.folder / "text" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
         if not _is_whole(path):
-            features = class_text_features(self.encoder.encode_texts, self.sentences).cpu().contiguous()
-            metadata = {"classes": json.dumps(list(self.sentences)), "logit_scale": repr(self.encoder.logit_scale)}
+            features = class_text_features(self.encoder().encode_texts, self.sentences).cpu().contiguous()
+            metadata = {"classes": json.dumps(list(self.sentences)), "logit_scale": repr(self.encoder().logit_scale)}
             write_atomic(path, to_safetensors({"features": features}, metadata=metadata))
         with safe_open(path, framework="pt") as file:
             features, metadata = file.get_tensor("features"), file.metadata()
         names = json.loads(metadata["classes"])
         return ClassText(dict(zip(names, features, strict=True)), float(metadata["logit_scale"]))
 
-    def class_text(self, split: str) -> Tensor:
-        """Text features (C, D) of a split's classes in order, scaled like the frames to mean norm 10."""
+    def class_text(self, split: str) -> Tensor | None:
+        """Text features (C, D) of a split's classes in order, scaled like the frames to mean norm 10.
+
+        None where nothing looks at them.
+        """
+        if not self.needs_text:
+            return None
         every = torch.stack(list(self.text.features.values()))
         scale = FEATURE_NORM / every.norm(dim=-1).mean()
         return torch.stack([self.text.features[name] for name in self.index.classes[split]]) * scale
@@ -213,40 +212,79 @@ class Workspace:
     def fingerprint(self) -> str:
         """Names the data of a run: its videos and splits, how they were encoded, and the text features."""
         videos = [(record.video_id, record.class_name, record.split) for record in self.index.records]
-        made = [videos, self.store.settings.to_json(), self.store.feature_scale, self.store.ok.tolist()]
+        made: list[Any] = [videos]
+        for source in model_sources(self.settings.model):
+            store = self.stores.opened[source]
+            made += [store.settings.to_json(), store.feature_scale, store.ok.tolist()]
         digest = hashlib.sha256(json.dumps(made, sort_keys=True).encode())
-        digest.update(torch.stack(list(self.text.features.values())).numpy().tobytes())
+        if self.needs_text:
+            digest.update(torch.stack(list(self.text.features.values())).numpy().tobytes())
         return digest.hexdigest()[:16]
 
-    def _rows_of_split(self, split: str) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of a split's usable videos in the store, and the index of each one's class."""
+    @property
+    def _own_sources(self) -> tuple[str, ...]:
+        """What training and val look at: baselines of the test must change nothing there."""
+        needed = {*model_sources(self.settings.model), *(["rgb"] if self.settings.model.text_weight else [])}
+        return tuple(source for source in SOURCES if source in needed)
+
+    @property
+    def video_ids(self) -> np.ndarray:
+        """(V,) names of the videos by row number, as banks and samplers count them."""
+        return self.stores.first.table.video_id
+
+    def _rows_of_split(self, split: str, *, complete: bool, of_test: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of a split's usable videos, and the index of each one's class.
+
+        Usable is what has features of every source (`complete`), or of one at least: of the sources of the model, or of
+        all that the test looks at. What is missing on purpose counts as there: the episodes stay the same.
+        """
         class_index = {name: number for number, name in enumerate(self.index.classes[split])}
         records = [record for record in self.index.records if record.split == split]
-        rows = self.store.rows_of([record.video_id for record in records])
+        rows = self.stores.first.rows_of([record.video_id for record in records])
         classes = np.array([class_index[record.class_name] for record in records], dtype=np.int64)
-        usable = self.store.ok[rows]
+        sources = self.sources if of_test else self._own_sources
+        there = np.stack([self.stores.readers[source].ok[rows] for source in sources])
+        usable = np.asarray(there.all(axis=0) if complete else there.any(axis=0))
         return rows[usable], classes[usable]
 
-    def bank(self, split: str, *, device: torch.device, all_variants: bool = False) -> FeatureBank:
-        """The features of a split; only the test view unless `all_variants`."""
+    def bank(
+        self, split: str, *, device: str | torch.device, for_training: bool = False, of_test: bool = False
+    ) -> FeatureBank:
+        """The features of a split.
+
+        Args:
+            for_training: all stored variants, of videos that have every source; else the test view of any with one.
+            of_test: of all sources that the test looks at, corrupted where `corrupt` says so; else the model's own.
+        """
+        rows, _ = self._rows_of_split(split, complete=for_training, of_test=of_test)
+        own = {source: self.stores.readers[source] for source in self._own_sources}
         return FeatureBank(
-            self.store,
-            self._rows_of_split(split)[0],
+            self.test_readers if of_test else own,
+            rows,
             class_text=self.class_text(split),
-            n_variants=self.store.n_variants if all_variants else 1,
+            n_variants=self.stores.first.n_variants if for_training else 1,
             device=device,
         )
 
     def sampler(
-        self, split: str, *, n_way: int, n_shot: int, n_query: int, seed: int, all_variants: bool = False
+        self,
+        split: str,
+        *,
+        n_way: int,
+        n_shot: int,
+        n_query: int,
+        seed: int,
+        for_training: bool = False,
+        of_test: bool = False,
     ) -> EpisodeSampler:
-        """The episodes of a split.
+        """The episodes of a split; `for_training` and `of_test` as for the bank that they are gathered from.
 
         Raises:
             ValueError: if an episode of this size cannot be drawn, or groups are asked for and unknown.
         """
-        rows, classes = self._rows_of_split(split)
-        class_ids = np.full(len(self.store), -1, dtype=np.int64)
+        rows, classes = self._rows_of_split(split, complete=for_training, of_test=of_test)
+        table = self.stores.first.table
+        class_ids = np.full(len(table), -1, dtype=np.int64)
         class_ids[rows] = classes
         return EpisodeSampler(
             class_ids,
@@ -256,8 +294,8 @@ class Workspace:
             n_query=n_query,
             seed=seed,
             split=split,
-            groups=self._groups() if self.settings.episode.group_disjoint else None,
-            n_variants=self.store.n_variants if all_variants else 1,
+            groups=_groups(table) if self.settings.episode.group_disjoint else None,
+            n_variants=self.stores.first.n_variants if for_training else 1,
         )
 
     def check_episodes(self, split: str, *, n_way: int, n_shot: int, n_query: int) -> None:
@@ -278,36 +316,57 @@ class Workspace:
             split=split,
         )
 
-    def _groups(self) -> np.ndarray:
-        """(V,) number of each video's source recording."""
-        groups = self.store.table.group
-        unknown = np.flatnonzero([group is None for group in groups])
-        if len(unknown):
-            example = self.store.table.video_id[unknown[0]]
-            raise ValueError(
-                f"episode.group_disjoint needs the source recording of every video; {len(unknown)} have none, such as "
-                f"{example!r}; set data.group_pattern, or give a `group` column in the CSV"
-            )
-        return np.unique(groups.astype(str), return_inverse=True)[1]
+    def _named(self, name: str) -> ModelSettings:
+        """The model settings, or those of another model by its name."""
+        chosen = self.settings.model
+        return chosen if name == chosen.name else chosen.model_copy(update={"name": name})
 
     def model(self, name: str | None = None) -> nn.Module:
         """The model of the settings, or another one by name, for these features."""
-        chosen = self.settings.model
-        if name is not None and name != chosen.name:
-            chosen = chosen.model_copy(update={"name": name})
-        sizes = {self.store.settings.modality: self.store.feature_size}
-        return build_model(chosen, feature_sizes=sizes, logit_scale=self.text.logit_scale)
+        chosen = self._named(name or self.settings.model.name)
+        sizes = {source: reader.feature_size for source, reader in self.stores.readers.items()}
+        scale = {"logit_scale": self.text.logit_scale} if self.needs_text else {}
+        return build_model(chosen, feature_sizes=sizes, **scale)
 
-    def notes(self) -> list[str]:
-        """What a reader of any result must know about the features."""
-        encoder = self.store.settings.encoder
-        notes = [f"encoder {encoder['library']} {encoder['model']}, weights {encoder['weights']}"]
-        if encoder["weights"].startswith("random"):
-            notes.append("THE ENCODER'S WEIGHTS ARE RANDOM: these numbers say nothing about real features")
-        n_bad = int((~self.store.ok).sum())
-        if n_bad:
-            notes.append(f"{n_bad} of {len(self.store)} videos could not be read and were not used")
+    def notes(self, split: str) -> list[str]:
+        """What a reader of a test's result must know about its features."""
+        notes = []
+        for source, store in self.stores.opened.items():
+            encoder = store.settings.encoder
+            what = "encoder" if self.sources == ("rgb",) else f"encoder of {source}"
+            notes.append(f"{what} {encoder['library']} {encoder['model']}, weights {encoder['weights']}")
+            if encoder["weights"].startswith("random"):
+                notes.append("THE ENCODER'S WEIGHTS ARE RANDOM: these numbers say nothing about real features")
+        for source in self.sources:
+            if text := getattr(self.settings.corrupt, source):
+                notes.append(f"{source} corrupted on purpose: {text} (seed {self.settings.corrupt.seed})")
+        return notes + self._missing_notes(split)
+
+    def _missing_notes(self, split: str) -> list[str]:
+        in_split = self.stores.first.rows_of([r.video_id for r in self.index.records if r.split == split])
+        usable = np.isin(in_split, self._rows_of_split(split, complete=False, of_test=True)[0])
+        notes = []
+        if not usable.all():
+            notes.append(f"{(~usable).sum()} of {len(in_split)} videos could not be read and were not used")
+        for source, reader in self.test_readers.items():
+            n_lacking = int((~reader.ok[in_split] & usable).sum())
+            if n_lacking:
+                notes.append(
+                    f"{n_lacking} of {usable.sum()} videos have no {source}; models of both sources use the other"
+                )
         return notes
+
+
+def _groups(table: VideoTable) -> np.ndarray:
+    """(V,) number of each video's source recording."""
+    unknown = np.flatnonzero([group is None for group in table.group])
+    if len(unknown):
+        example = table.video_id[unknown[0]]
+        raise ValueError(
+            f"episode.group_disjoint needs the source recording of every video; {len(unknown)} have none, such as "
+            f"{example!r}; set data.group_pattern, or give a `group` column in the CSV"
+        )
+    return np.unique(table.group.astype(str), return_inverse=True)[1]
 
 
 def _is_whole(path: Path) -> bool:
@@ -317,25 +376,3 @@ def _is_whole(path: Path) -> bool:
             return True
     except (FileNotFoundError, SafetensorError):
         return False
-
-
-def content_size(path: Path) -> int:
-    """Bytes of a video file, or of all frames of a frame folder; -1 for what cannot be looked at."""
-    try:
-        if path.is_dir():
-            return sum(entry.stat().st_size for entry in os.scandir(path))
-        return path.stat().st_size
-    except OSError:  # a dangling link, say: the extractor marks the video bad, with the reason
-        return -1
-
-
-def requested_encoder(settings: Settings) -> dict[str, str]:
-    """What is asked of the encoder, known without loading it; a local file is named by its content."""
-    encoder = settings.encoder
-    weights = f"random (seed {encoder.seed})" if encoder.weights == "random" else encoder.weights
-    path = Path(encoder.weights).expanduser()
-    if path.is_file():
-        with path.open("rb") as file:
-            weights = f"file {hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
-    asked = {"library": encoder.library, "requested": f"{encoder.model} {weights}"}
-    return asked if encoder.precision == "auto" else asked | {"precision": encoder.precision}

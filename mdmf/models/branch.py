@@ -1,6 +1,6 @@
 """A branch: one way to compare queries with classes. Here distance becomes logits, and nowhere else."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -8,39 +8,31 @@ from torch import Tensor, nn
 from mdmf.distances.alignment import otam_distance
 from mdmf.distances.pairwise import COSINE_EPS, cosine_similarity, frame_distance
 from mdmf.layers.prototypes import class_prototypes
+from mdmf.models.presence import query_usable
+from mdmf.structures import BranchOutput
 
 CERTAINTY_TOKENS = ("prompt", "first_frame")
 
 
-def logits_from_distance(distance: Tensor) -> Tensor:
-    """Smaller distance, larger logit; any shape."""
-    return -distance
+def logits_from_distance(distance: Tensor, *, temperature: float = 1.0) -> Tensor:
+    """`-distance / temperature`: smaller distance, larger logit; any shape."""
+    return -distance if temperature == 1 else -distance / temperature
 
 
 @dataclass(frozen=True)
 class PromptedEpisode:
     """What a view sees: the frames of support and query, and the prompt chosen for each video.
 
-    support (E, N, K, T, D), support_prompt (E, N, K, D), query (E, Q, T, D), query_prompt (E, Q, D).
+    support (E, N, K, T, D), support_prompt (E, N, K, D), query (E, Q, T, D), query_prompt (E, Q, D); support_present
+    (E, N, K) and query_present (E, Q) say which videos have features, None: all.
     """
 
     support: Tensor
     support_prompt: Tensor
     query: Tensor
     query_prompt: Tensor
-
-
-@dataclass(frozen=True)
-class BranchOutput:
-    """What a branch says of a batch of episodes.
-
-    logits (E, Q, N); text_similarity (E, Q, N), of the fused text tokens; video (E, N*K + Q, D), one summary of each
-    support and query video (the mean of its fused frame tokens); None where no loss will ask for it.
-    """
-
-    logits: Tensor
-    text_similarity: Tensor
-    video: Tensor | None = None
+    support_present: Tensor | None = None
+    query_present: Tensor | None = None
 
 
 class ViewBranch(nn.Module):
@@ -67,9 +59,23 @@ class ViewBranch(nn.Module):
         """Frames and the prompt of each video, fused: (B, T, D), (B, D) -> (B, 1+T, D)."""
         return self.fusion(prompt, self.context(features), features)
 
-    def compare(self, support_tokens: Tensor, query_tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits and text similarity: (E, N, K, 1+T, D), (E, Q, 1+T, D) -> twice (E, Q, N)."""
-        prototypes = class_prototypes(support_tokens)  # (E, N, K, 1+T, D) -> (E, N, 1+T, D)
+    def compare(
+        self,
+        support_tokens: Tensor,
+        query_tokens: Tensor,
+        *,
+        support_present: Tensor | None = None,
+        query_present: Tensor | None = None,
+    ) -> BranchOutput:
+        """Logits and text similarity from fused tokens.
+
+        Args:
+            support_tokens: (E, N, K, 1+T, D).
+            query_tokens: (E, Q, 1+T, D).
+            support_present: (E, N, K) bool, the videos that have features; None: all.
+            query_present: (E, Q) bool, likewise.
+        """
+        prototypes = class_prototypes(support_tokens, support_present)  # (E, N, K, 1+T, D) -> (E, N, 1+T, D)
         distance = otam_distance(
             frame_distance(query_tokens[:, :, 1:], prototypes[:, :, 1:], eps=self.eps),
             temperature=self.otam_temperature,
@@ -77,7 +83,11 @@ class ViewBranch(nn.Module):
         )
         token = 0 if self.certainty_token == "prompt" else 1
         text_similarity = cosine_similarity(query_tokens[:, :, token], prototypes[:, :, token], eps=self.eps)
-        return logits_from_distance(distance), text_similarity
+        logits = logits_from_distance(distance)
+        usable = query_usable(support_present, query_present, n_queries=logits.shape[1])
+        if usable is not None:
+            logits = logits.masked_fill(~usable[..., None], 0)
+        return BranchOutput(logits, text_similarity, usable=usable)
 
     def forward(self, episode: PromptedEpisode) -> BranchOutput:
         """Support and query videos are fused in one pass."""
@@ -85,6 +95,10 @@ class ViewBranch(nn.Module):
         features = torch.cat([episode.support.flatten(1, 2), episode.query], dim=1)  # (E, N*K + Q, T, D)
         prompts = torch.cat([episode.support_prompt.flatten(1, 2), episode.query_prompt], dim=1)
         tokens = self.fuse(features.flatten(0, 1), prompts.flatten(0, 1)).unflatten(0, (E, -1))
-        support_tokens, query_tokens = tokens[:, : N * K].unflatten(1, (N, K)), tokens[:, N * K :]
-        logits, text_similarity = self.compare(support_tokens, query_tokens)
-        return BranchOutput(logits, text_similarity, video=tokens[:, :, 1:].mean(dim=2))
+        output = self.compare(
+            tokens[:, : N * K].unflatten(1, (N, K)),
+            tokens[:, N * K :],
+            support_present=episode.support_present,
+            query_present=episode.query_present,
+        )
+        return replace(output, video=tokens[:, :, 1:].mean(dim=2))

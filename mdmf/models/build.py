@@ -1,15 +1,31 @@
 """From settings to a model: the only place where parts are chosen by name."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import nn
 
-from mdmf.config import ModelSettings, Settings
-from mdmf.models.baselines import BASELINES, make_baseline
+from mdmf.models.baselines import BASELINES, baseline_sources, make_baseline
+from mdmf.models.multi_modal import MULTI_MODAL, make_multi_modal
 from mdmf.models.multi_view import make_multi_view
+from mdmf.settings import ModelSettings, Settings
+from mdmf.structures import SOURCES
 
-# Settings of the model section that are not arguments of `make_multi_view`.
-_NOT_PARTS = {"name", "preset", "text_weight"}
+# Settings of the model section that each maker takes.
+_COMPARED = ("otam_temperature", "otam_directions", "cosine_eps")
+_TRAINED = (
+    *(*_COMPARED, "temperature", "detach_teacher", "distill_weight"),
+    *("n_heads", "hidden_size", "attention_dropout", "dropout", "tcn_dropout"),
+)
+_M2DF = (
+    *(*_TRAINED, "views", "alphas", "selector_train", "selector_test", "top_k", "selector_scale", "certainty_token"),
+    *("condition", "direction", "distill_per_query", "video_text_weight", "video_text_input", "video_text_scale"),
+    "depth",
+)
+_MULTI_MODAL = (
+    *(*_TRAINED, "modalities", "distance", "head_size", "branch_temperature", "strategy", "fusion", "sample_tests"),
+    *("precision", "learn_precision", "selection_margin"),
+)
 
 
 def build_model(
@@ -26,23 +42,34 @@ def build_model(
         A module that maps an `Episode` to an `EpisodeOutput`.
 
     Raises:
-        ValueError: if the model's source has no features, or a part cannot be made with these sizes.
+        ValueError: if one of the model's sources has no features, or a part cannot be made with these sizes.
     """
     chosen = settings.model if isinstance(settings, Settings) else settings
-    source = "rgb"
-    if source not in feature_sizes:
-        raise ValueError(f"model {chosen.name!r} needs features of source {source!r}, got {sorted(feature_sizes)}")
+    for source in model_sources(chosen):
+        if source not in feature_sizes:
+            raise ValueError(f"model {chosen.name!r} needs features of source {source!r}, got {sorted(feature_sizes)}")
     if chosen.name in BASELINES:
-        return make_baseline(
-            chosen.name,
-            logit_scale=logit_scale,
-            otam_temperature=chosen.otam_temperature,
-            otam_directions=chosen.otam_directions,
-            cosine_eps=chosen.cosine_eps,
-            source=source,
-        )
-    parts = chosen.model_dump(exclude=_NOT_PARTS)
-    return make_multi_view(feature_sizes[source], logit_scale=logit_scale, source=source, **parts)
+        return make_baseline(chosen.name, logit_scale=logit_scale, **_parts(chosen, _COMPARED))
+    if chosen.name in MULTI_MODAL:
+        cross_entropy = chosen.cross_entropy or "branches"
+        parts = _parts(chosen, _MULTI_MODAL)
+        return make_multi_modal(chosen.name, feature_sizes, cross_entropy=cross_entropy, **parts)
+    parts = _parts(chosen, _M2DF)
+    cross_entropy = chosen.cross_entropy or "fused"
+    return make_multi_view(feature_sizes["rgb"], logit_scale=logit_scale, cross_entropy=cross_entropy, **parts)
+
+
+def _parts(settings: ModelSettings, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in names}
+
+
+def model_sources(settings: ModelSettings) -> tuple[str, ...]:
+    """The sources of features that a model looks at, in the order `rgb`, `flow`."""
+    if settings.name in BASELINES:
+        return baseline_sources(settings.name)
+    if settings.name in MULTI_MODAL:
+        return tuple(modality for modality in SOURCES if modality in settings.modalities)
+    return ("rgb",)
 
 
 def is_trained(name: str) -> bool:

@@ -15,14 +15,12 @@ from mdmf.distances.pairwise import COSINE_EPS
 from mdmf.layers.attention import CrossTransformer
 from mdmf.layers.selector import PromptSelector, take_text
 from mdmf.layers.temporal import GlobalContext, LocalContext
-from mdmf.models.branch import BranchOutput, PromptedEpisode, ViewBranch
+from mdmf.models.branch import PromptedEpisode, ViewBranch
 from mdmf.models.two_branch import LossWeights, TwoBranch
 from mdmf.models.video_text import VideoText, mean_of_top_frames
-from mdmf.mutual.certainty import certainty
-from mdmf.mutual.condition import VIEW_CONDITIONS, view_condition
-from mdmf.mutual.distill import DISTILL_DIRECTIONS
 from mdmf.mutual.fuse import WeightedSum
-from mdmf.structures import Episode
+from mdmf.mutual.selection import ViewSelection
+from mdmf.structures import BranchOutput, Episode
 
 VIEWS = ("local", "global")
 
@@ -38,19 +36,25 @@ class MultiView(TwoBranch):
         fusion: nn.Module,
         video_text: VideoText,
         loss_weights: LossWeights,
-        condition: str = "both",
-        direction: str = "both",
+        selection: nn.Module,
         detach_teacher: bool = True,
+        cross_entropy: str = "fused",
         source: str = "rgb",
     ) -> None:
-        super().__init__(branches, fusion=fusion, loss_weights=loss_weights, detach_teacher=detach_teacher)
-        if condition not in VIEW_CONDITIONS:
-            raise ValueError(f"condition must be one of {VIEW_CONDITIONS}, got {condition!r}")
-        if direction not in DISTILL_DIRECTIONS:
-            raise ValueError(f"direction must be one of {DISTILL_DIRECTIONS}, got {direction!r}")
+        super().__init__(
+            branches,
+            selection=selection,
+            fusion=fusion,
+            loss_weights=loss_weights,
+            detach_teacher=detach_teacher,
+            cross_entropy=cross_entropy,
+        )
         self.selector, self.video_text = selector, video_text
-        self.condition_kind, self.direction = condition, direction
         self.source = source
+
+    def set_training_classes(self, class_text: Tensor | None) -> None:
+        """Give the text features (C, D) of every training class to the video-text loss."""
+        self.video_text.set_classes(class_text)
 
     @property
     def views(self) -> dict[str, ViewBranch]:
@@ -72,17 +76,9 @@ class MultiView(TwoBranch):
             support_prompt=class_text[:, :, None].expand(-1, -1, support.shape[2], -1),
             query=query,
             query_prompt=self.selector(class_text, query, episode.query_draws),
+            support_present=episode.support_present.get(self.source),
+            query_present=episode.query_present.get(self.source),
         )
-
-    def condition(self, outputs: Mapping[str, BranchOutput]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """By visual and text certainty; a view's weight is the sum of both, whatever the condition uses."""
-        visual = {view: certainty(output.logits) for view, output in outputs.items()}
-        text = {view: certainty(output.text_similarity) for view, output in outputs.items()}
-        taught = view_condition(visual, text, condition=self.condition_kind)
-        if self.direction != "both":
-            teacher = self.direction.split("_to_")[0]
-            taught = {teacher: taught[teacher]}
-        return taught, {view: visual[view] + text[view] for view in outputs}
 
     def video_summary(self, episode: Episode, prepared: PromptedEpisode, outputs: Mapping[str, BranchOutput]) -> Tensor:
         """One vector per support and query video, for the video-text loss: (E, N*K + Q, D)."""
@@ -131,6 +127,7 @@ def make_multi_view(
     condition: str = "both",
     direction: str = "both",
     detach_teacher: bool = True,
+    cross_entropy: str = "fused",
     distill_weight: float = 1.0,
     distill_per_query: bool = False,
     video_text_weight: float = 0.5,
@@ -180,8 +177,8 @@ def make_multi_view(
         fusion=WeightedSum({view: (alphas or {}).get(view, 1.0) for view in views}, temperature=temperature),
         video_text=VideoText(source=video_text_input, scale=scale, eps=cosine_eps),
         loss_weights=LossWeights(distill_weight, video_text_weight, distill_per_query),
-        condition=condition,
-        direction=direction,
+        selection=ViewSelection(condition=condition, direction=direction),
         detach_teacher=detach_teacher,
+        cross_entropy=cross_entropy,
         source=source,
     )

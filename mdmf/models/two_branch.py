@@ -11,7 +11,10 @@ from torch.nn import functional
 from mdmf.mutual.certainty import certainty
 from mdmf.mutual.condition import teacher_index
 from mdmf.mutual.distill import mutual_distillation
-from mdmf.structures import Episode, EpisodeOutput
+from mdmf.mutual.selection import Selection
+from mdmf.structures import BranchOutput, Episode, EpisodeOutput
+
+CROSS_ENTROPIES = ("fused", "branches", "all")
 
 
 @dataclass(frozen=True)
@@ -27,36 +30,52 @@ class LossWeights:
 
 
 class TwoBranch(nn.Module, ABC):
-    """The skeleton of both families; a method says what its branches see and when one teaches the other.
+    """The skeleton of both families; a method says what its branches see, and is given its parts.
 
     With one branch (an ablation) there is nobody to teach and nothing to fuse.
+
+    Args:
+        branches: name -> module that gives a `BranchOutput` of what `prepare` made.
+        selection: says who is trusted on which query (`mdmf/mutual/selection.py`).
+        fusion: makes one answer of the branches' (`mdmf/mutual/fuse.py`).
+        loss_weights: λ of the losses.
+        detach_teacher: no gradient to the teacher.
+        cross_entropy: of the `fused` answer, of the `branches` (their sum), or of `all` three.
+
+    Raises:
+        ValueError: for no branch, more than two, or another cross-entropy.
     """
 
     def __init__(
         self,
         branches: Mapping[str, nn.Module],
         *,
+        selection: nn.Module,
         fusion: nn.Module,
         loss_weights: LossWeights,
         detach_teacher: bool = True,
+        cross_entropy: str = "fused",
     ) -> None:
         super().__init__()
         if len(branches) not in (1, 2):
             raise ValueError(f"expected one or two branches, got {sorted(branches)}")
+        if cross_entropy not in CROSS_ENTROPIES:
+            raise ValueError(f"cross_entropy must be one of {CROSS_ENTROPIES}, got {cross_entropy!r}")
         self.branches = nn.ModuleDict(branches)
+        self.selection = selection
         self.fusion = fusion
         self.loss_weights = loss_weights
         self.detach_teacher = detach_teacher
+        self.cross_entropy = cross_entropy
 
     @abstractmethod
     def prepare(self, episode: Episode) -> Any:
         """What the branches see of an episode."""
 
-    @abstractmethod
-    def condition(self, outputs: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Who teaches which query, (E, Q) bool by teaching branch, and with what weight, (E, Q) by branch."""
+    def set_training_classes(self, class_text: Tensor | None) -> None:
+        """Give the text features (C, D) of every training class, for losses that need them; ignored by default."""
 
-    def extra_losses(self, episode: Episode, prepared: Any, outputs: Mapping[str, Any]) -> dict[str, Tensor]:
+    def extra_losses(self, episode: Episode, prepared: Any, outputs: Mapping[str, BranchOutput]) -> dict[str, Tensor]:
         """Losses of the method's own, each a scalar; none by default."""
         return {}
 
@@ -66,25 +85,32 @@ class TwoBranch(nn.Module, ABC):
         outputs = {name: branch(prepared) for name, branch in self.branches.items()}
         return self.conclude(episode, prepared, outputs)
 
-    def conclude(self, episode: Episode, prepared: Any, outputs: Mapping[str, Any]) -> EpisodeOutput:
+    def conclude(self, episode: Episode, prepared: Any, outputs: Mapping[str, BranchOutput]) -> EpisodeOutput:
         """From what the branches say to the answer and its losses."""
         logits = {name: output.logits for name, output in outputs.items()}  # each (E, Q, N)
-        fused_logits = self.fusion(logits)
+        selection = self.selection(outputs) if len(outputs) == 2 else Selection()
+        fused_logits = self.fusion(logits, selection.shares)  # (E, Q, N)
 
-        taught, weight = self.condition(outputs) if len(outputs) == 2 else ({}, {})
         losses = self.extra_losses(episode, prepared, outputs)
-        losses["distill_loss"] = mutual_distillation(logits, taught, weight, detach_teacher=self.detach_teacher)
+        losses["distill_loss"] = mutual_distillation(
+            logits, selection.taught, selection.teacher_weight, detach_teacher=self.detach_teacher
+        )
         if episode.query_labels is not None:
-            losses["cross_entropy_loss"] = functional.cross_entropy(
-                fused_logits.flatten(0, 1), episode.query_labels.flatten()
-            )
+            losses["cross_entropy_loss"] = self._answer_loss(fused_logits, logits, episode.query_labels)
         return EpisodeOutput(
             logits=fused_logits,
             branch_logits=logits,
             losses=losses,
             certainty={name: certainty(branch_logits) for name, branch_logits in logits.items()},
-            teacher=teacher_index(taught, list(logits)) if taught else None,
+            teacher=teacher_index(selection.taught, list(logits)) if selection.taught else None,
+            fusion_weight=selection.shares if self.fusion.uses_shares else {},
         )
+
+    def _answer_loss(self, fused_logits: Tensor, branch_logits: Mapping[str, Tensor], labels: Tensor) -> Tensor:
+        answers = [] if self.cross_entropy == "branches" else [fused_logits]
+        answers += [] if self.cross_entropy == "fused" else list(branch_logits.values())
+        losses = [functional.cross_entropy(answer.flatten(0, 1), labels.flatten()) for answer in answers]
+        return sum(losses[1:], start=losses[0])
 
     def total_loss(self, output: EpisodeOutput, *, distill_ramp: float = 1.0) -> Tensor:
         """`L_ce + λ_kd·L_kd + λ_vt·L_vt` of a labelled batch.

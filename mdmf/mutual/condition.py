@@ -51,6 +51,24 @@ def view_condition(
     return more_certain_teaches([text] if condition == "text" else [visual, text])
 
 
+def sample_condition(certainties: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """A branch teaches a query if it is surer than the other by every measure; a tie by any measure teaches nobody.
+
+    Unlike the views' condition, this one is strict on both sides (AMFAR, eq. 3).
+
+    Args:
+        certainties: for each measure, branch name -> (E, Q); the same two branches.
+
+    Returns:
+        branch name -> (E, Q) bool: the queries it teaches to the other branch.
+    """
+    first, second = certainties[0]
+    return {
+        teacher: torch.stack([measure[teacher] > measure[student] for measure in certainties]).all(dim=0)
+        for teacher, student in ((first, second), (second, first))
+    }
+
+
 TAUGHT_BY_NONE, TAUGHT_BY_BOTH = -1, -2
 
 

@@ -6,8 +6,6 @@ from torch import Tensor
 
 from mdmf.distances.pairwise import full_precision
 
-DISTILL_DIRECTIONS = ("both", "local_to_global", "global_to_local")
-
 
 def taught_divergence(
     teacher_logits: Tensor, student_logits: Tensor, taught: Tensor, weight: Tensor, *, detach_teacher: bool = True

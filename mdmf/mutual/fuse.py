@@ -1,4 +1,9 @@
-"""How the branches' answers become one."""
+"""How the branches' answers become one.
+
+A branch's logits are its negated distance, so a weighted sum of logits is the negated weighted distance. Every fusion
+is called with the branches' logits and, where the method weighs branches query by query, with their shares;
+`uses_shares` says whether it looks at them.
+"""
 
 from collections.abc import Mapping
 
@@ -6,17 +11,39 @@ from torch import Tensor, nn
 
 
 class WeightedSum(nn.Module):
-    """Multi-view distance fusion `d = Σ α_b·d_b`, `logits = -d / temperature` (CLIP-M2DF, METHODS 2).
+    """Fixed weights: `d = Σ α_b·d_b`, `logits = -d / temperature` (CLIP-M2DF's; late fusion)."""
 
-    A branch's logits are its negated distance, so the weighted sum of logits is the negated fused distance.
-    """
+    uses_shares = False
 
     def __init__(self, weights: Mapping[str, float], *, temperature: float = 1.0) -> None:
         super().__init__()
         self.weights = dict(weights)
         self.temperature = temperature
 
-    def forward(self, branch_logits: Mapping[str, Tensor]) -> Tensor:
-        """branch name -> (E, Q, N); gives (E, Q, N)."""
+    def forward(self, branch_logits: Mapping[str, Tensor], shares: Mapping[str, Tensor] | None = None) -> Tensor:
+        """branch name -> (E, Q, N); gives (E, Q, N). What a selection says of shares is not looked at."""
         weighted = [self.weights[branch] * logits for branch, logits in branch_logits.items()]
+        return sum(weighted[1:], start=weighted[0]) / self.temperature
+
+
+class ActiveFusion(nn.Module):
+    """Adaptive inference: `P ∝ exp(-Σ w_b·ψ_b)`, the shares w from query to query (AMI: AMFAR, eq. 6 and 7)."""
+
+    uses_shares = True
+
+    def __init__(self, *, temperature: float = 1.0) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, branch_logits: Mapping[str, Tensor], shares: Mapping[str, Tensor]) -> Tensor:
+        """Fuse.
+
+        Args:
+            branch_logits: branch name -> (E, Q, N).
+            shares: branch name -> (E, Q), summing to 1 over the branches.
+
+        Returns:
+            (E, Q, N).
+        """
+        weighted = [shares[branch][..., None] * logits for branch, logits in branch_logits.items()]
         return sum(weighted[1:], start=weighted[0]) / self.temperature

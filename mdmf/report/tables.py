@@ -40,10 +40,52 @@ def result_table(result: Mapping[str, Any]) -> str:
     if protocol["group_disjoint"]:
         title += ", support and query from different recordings"
     table = text_table(["model", "accuracy % (95 %)", *(f"{name} alone" for name in branch_names)], rows)
+    if protocol["other_data"]:
+        title += ", on data of other settings than the run's"
+    if protocol["other_model"]:
+        title += f", model changed after training ({protocol['other_model']})"
     notes = [*result["notes"]]
+    notes += [f"{100 * share:.1f} % of the queries have no {source}" for source, share in result["missing"].items()]
     if result["text_weight"]:
         notes.append(f"weight of the text at test: {result['text_weight']}")
-    return "\n".join([title, "", table, "", *(f"({note})" for note in notes)])
+    diagnostics = diagnostics_table(result)
+    parts = [title, "", table, "", *([diagnostics, ""] if diagnostics else []), *(f"({note})" for note in notes)]
+    return "\n".join(parts)
+
+
+def diagnostics_table(result: Mapping[str, Any]) -> str:
+    """What two branches say of each other, a row per model that has two; empty where none has.
+
+    `decidable`: queries on which exactly one branch is right; of these `trusted is right`: how often it is the more
+    trusted one (that with the larger share in the answer; where shares are fixed, the surer one), and `teacher is
+    right`: how often it is the one that would teach. `weight-gain r`: correlation of the first branch's share with its
+    gain. `ECE`: expected calibration error of the fused answer and of each branch, in percent.
+    """
+    rows = []
+    for name, numbers in result["models"].items():
+        report = numbers.get("reliability")
+        if report is None:
+            continue
+        errors, taught = numbers["calibration_error"], numbers.get("taught_share", {})
+        correlation = numbers["gain_correlation"]
+        rows.append(
+            [
+                name,
+                str(report["n_decidable"]),
+                _interval_cell(report["by_trust_percent"], report["by_trust_interval"]),
+                _interval_cell(report["teacher_percent"], report["teacher_interval"]),
+                "" if correlation is None else f"{correlation:.3f}",
+                " / ".join(f"{100 * error:.1f}" for error in errors.values()),
+                ", ".join(f"{branch} {100 * share:.1f}" for branch, share in taught.items() if share),
+            ]
+        )
+    header = ["branches of", "decidable", "trusted is right %", "teacher is right %", "weight-gain r"]
+    header += ["ECE % fused / each", "taught by %"]
+    return text_table(header, rows) if rows else ""
+
+
+def _interval_cell(percent: float | None, interval: float | None) -> str:
+    return "" if percent is None else f"{percent:.1f} ± {interval:.1f}"
 
 
 def ablation_table(result: Mapping[str, Any]) -> str:
@@ -59,14 +101,32 @@ def ablation_table(result: Mapping[str, Any]) -> str:
         [
             name,
             *(cell(row, key) for key in columns[:1]),
-            "" if name == first else _mean_cell(row["difference"]["mean"], row["difference"]["spread"], sign="+"),
+            "" if name == first else _difference_cell(row["difference"]),
             *(cell(row, key) for key in columns[1:]),
         ]
         for name, row in rows.items()
     ]
     seeds = ", ".join(str(seed) for seed in result["seeds"])
     header = ["config", columns[0], f"against {first}", *columns[1:]]
-    return text_table(header, lines) + f"\n\n(percent; mean ± standard deviation over seeds {seeds})"
+    notes = (
+        f"(percent; mean ± standard deviation over seeds {seeds}; in brackets the 95 % interval of the difference over"
+    )
+    return text_table(header, lines) + f"\n\n{notes} the same episodes, averaged over the seeds)"
+
+
+def _difference_cell(difference: Mapping[str, Any]) -> str:
+    return f"{_mean_cell(difference['mean'], difference['spread'], sign='+')} [±{difference['interval']:.2f}]"
+
+
+def robustness_table(result: Mapping[str, Any]) -> str:
+    """Accuracy against the strength of a corruption, a row per config: mean ± standard deviation over its runs."""
+    strengths = [str(strength) for strength in result["strengths"]]
+    lines = [
+        [name, *(_mean_cell(row[strength]["mean"], row[strength]["spread"]) for strength in strengths)]
+        for name, row in result["rows"].items()
+    ]
+    title = f"accuracy in percent against the strength of {result['kind']} of {result['source']}"
+    return f"{title}\n\n" + text_table(["run", *strengths], lines)
 
 
 def _mean_cell(mean: float, spread: float | None, *, sign: str = "") -> str:

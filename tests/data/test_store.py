@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ import pytest
 
 from mdmf.data import store_builder
 from mdmf.data.store import FeatureStore, StoreMismatch, StoreSettings
-from mdmf.data.store_builder import StoreBuilder, VideoOutcome
-from mdmf.structures import Preprocess, VideoRecord
+from mdmf.data.store_builder import Claim, StoreBuilder, VideoOutcome
+from mdmf.structures import FlowRule, Preprocess, VideoRecord
 
 IDENTITY = {
     "library": "tiny",
@@ -40,6 +40,8 @@ SETTINGS = StoreSettings(
     feature_size=3,
 )
 
+FLOW_SETTINGS = replace(SETTINGS, modality="flow", flow=FlowRule())
+
 
 def record(video_id: str, class_name: str = "kick", split: str = "train", group: str | None = None) -> VideoRecord:
     return VideoRecord(video_id, Path("nowhere") / video_id, class_name, split, group)
@@ -53,6 +55,12 @@ def features_of(n_videos: int, settings: StoreSettings = SETTINGS) -> np.ndarray
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
 
+def claims(builder: StoreBuilder) -> Iterator[Claim]:
+    """Each chunk that can be claimed."""
+    tried = (builder.try_claim(chunk) for chunk in range(builder.n_chunks))
+    return (claim for claim in tried if claim is not None)
+
+
 def build(
     folder: Path,
     features: np.ndarray,
@@ -62,7 +70,7 @@ def build(
     settings: StoreSettings = SETTINGS,
 ) -> FeatureStore:
     builder = StoreBuilder.create_or_open(folder, settings=settings, records=records)
-    for claim in builder.claims():
+    for claim in claims(builder):
         with claim:
             builder.write(claim, features[list(claim.rows)], [outcomes[row] for row in claim.rows])
     assert builder.finish()
@@ -269,6 +277,10 @@ def _edit_manifest(folder: Path, **changes: Any) -> None:
         (_truncate, "damaged"),
         (_reshape, r"should be float16 \(3, 2, 2, 3\), is float16 \(3, 2, 2, 4\)"),
         (lambda folder: (folder / "manifest.json").write_text("{"), "is not the manifest of a feature store"),
+        (
+            lambda folder: _edit_manifest(folder, settings=SETTINGS.to_json() | {"modality": "flow"}),
+            "is not the manifest of a feature store .*needs a flow rule",
+        ),
         (lambda folder: _edit_manifest(folder, format=9), "has format 9, this version of mdmf reads 1"),
         (
             lambda folder: (folder / "videos.csv").write_text("path,label\nx,y\n"),
@@ -314,7 +326,7 @@ def test_finish_that_was_interrupted_is_done_again(tmp_path: Path, monkeypatch: 
         build(tmp_path / "s", features_of(3), [VideoOutcome()] * 3)
     monkeypatch.undo()
     builder = StoreBuilder.create_or_open(tmp_path / "s", settings=SETTINGS, records=RECORDS)
-    assert not list(builder.claims())
+    assert not list(claims(builder))
     assert builder.finish()
     assert FeatureStore.open(tmp_path / "s").ok.all()
 
@@ -327,7 +339,7 @@ def test_a_chunk_is_recorded_after_its_features_are_written(tmp_path: Path, monk
 
     builder = StoreBuilder.create_or_open(tmp_path / "s", settings=SETTINGS, records=RECORDS)
     monkeypatch.setattr(store_builder, "write_atomically", note_what_is_on_disk)
-    (claim,) = builder.claims()
+    (claim,) = claims(builder)
     with claim:
         builder.write(claim, features_of(3), [VideoOutcome()] * 3)
     np.testing.assert_array_equal(written["000000.json"], features_of(3).astype(np.float16))
@@ -335,13 +347,13 @@ def test_a_chunk_is_recorded_after_its_features_are_written(tmp_path: Path, monk
 
 def test_a_claimed_chunk_cannot_be_claimed_until_released(tmp_path: Path) -> None:
     first, second = (StoreBuilder.create_or_open(tmp_path / "s", settings=SETTINGS, records=RECORDS) for _ in range(2))
-    (claim,) = first.claims()
-    assert list(second.claims()) == []
+    (claim,) = claims(first)
+    assert list(claims(second)) == []
     claim.release()
-    (again,) = second.claims()
+    (again,) = claims(second)
     with again:
         second.write(again, features_of(3), [VideoOutcome()] * 3)
-    assert list(first.claims()) == []  # it sees the record though it was not there when it looked
+    assert list(claims(first)) == []  # it sees the record though it was not there when it looked
     assert first.finish()
     assert second.finish()
 
@@ -370,7 +382,7 @@ def test_impossible_settings_are_refused(bad: dict[str, Any]) -> None:
 
 def test_write_checks_the_shape(tmp_path: Path) -> None:
     builder = StoreBuilder.create_or_open(tmp_path / "s", settings=SETTINGS, records=RECORDS)
-    (claim,) = builder.claims()
+    (claim,) = claims(builder)
     with (
         claim,
         pytest.raises(ValueError, match=r"expected features \(3, 2, 2, 3\) and 3 outcomes, got \(3, 1, 2, 3\), 3"),
@@ -378,8 +390,70 @@ def test_write_checks_the_shape(tmp_path: Path) -> None:
         builder.write(claim, features_of(3)[:, :1], [VideoOutcome()] * 3)
 
 
-def test_settings_survive_json() -> None:
-    assert StoreSettings.from_json(json.loads(json.dumps(SETTINGS.to_json()))) == SETTINGS
+@pytest.mark.parametrize("settings", [SETTINGS, FLOW_SETTINGS, replace(SETTINGS, corruption="noise:0.2")])
+def test_settings_survive_json(settings: StoreSettings) -> None:
+    assert StoreSettings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
+
+
+def test_a_manifest_from_before_flow_opens(store: FeatureStore) -> None:
+    manifest = json.loads((store.folder / "manifest.json").read_text())
+    assert not {"flow", "corruption"} & manifest["settings"].keys()  # as they were written then
+    for settings in (manifest["settings"], manifest["settings"] | {"flow": None, "corruption": ""}):
+        _edit_manifest(store.folder, settings=settings)
+        opened = FeatureStore.open(store.folder, settings=SETTINGS).settings
+        assert (opened.modality, opened.flow, opened.corruption) == ("rgb", None, "")
+
+
+def test_every_flow_setting_that_matters_is_compared(tmp_path: Path) -> None:
+    flow = FLOW_SETTINGS.flow
+    assert flow is not None
+    build(tmp_path / "s", features_of(3), [VideoOutcome()] * 3, settings=FLOW_SETTINGS)
+    FeatureStore.open(tmp_path / "s", settings=FLOW_SETTINGS)
+    FeatureStore.open(tmp_path / "s", settings=replace(FLOW_SETTINGS, flow=replace(flow, disk_bound=15)))
+    changes = {"method": "farneback", "step": 2, "camera": "median", "clip": 10, "drawing": "channels"}
+    for name, value in (changes | {"short_side": 128}).items():
+        with pytest.raises(StoreMismatch, match=rf"  flow.{name}: the store has {getattr(flow, name)!r}, asked"):
+            FeatureStore.open(tmp_path / "s", settings=replace(FLOW_SETTINGS, flow=replace(flow, **{name: value})))
+    with pytest.raises(StoreMismatch, match="modality: the store has 'flow', asked for 'rgb'"):
+        FeatureStore.open(tmp_path / "s", settings=SETTINGS)
+
+
+def test_flow_on_disk_has_other_settings_that_matter(tmp_path: Path) -> None:
+    rule = FlowRule(method="disk")
+    settings = replace(FLOW_SETTINGS, flow=rule)
+    build(tmp_path / "s", features_of(3), [VideoOutcome()] * 3, settings=settings)
+    FeatureStore.open(tmp_path / "s", settings=replace(settings, flow=replace(rule, step=3, short_side=100)))
+    with pytest.raises(StoreMismatch, match=r"flow.disk_bound: the store has 20"):
+        FeatureStore.open(tmp_path / "s", settings=replace(settings, flow=replace(rule, disk_bound=15)))
+
+
+def test_harmed_pixels_never_pass_for_sound_ones(tmp_path: Path, store: FeatureStore) -> None:
+    harmed = replace(SETTINGS, corruption="noise:0.2")
+    build(tmp_path / "harmed", features_of(3), [VideoOutcome()] * 3, settings=harmed)
+    FeatureStore.open(tmp_path / "harmed", settings=harmed)
+    with pytest.raises(StoreMismatch, match=r"corruption: the store has 'noise:0.2', asked for ''"):
+        FeatureStore.open(tmp_path / "harmed", settings=SETTINGS)
+    with pytest.raises(StoreMismatch, match=r"corruption: the store has '', asked for 'noise:0.2'"):
+        FeatureStore.open(store.folder, settings=harmed)
+
+
+def test_the_seed_of_noise_matters_even_for_the_test_view_alone(tmp_path: Path) -> None:
+    one = replace(SETTINGS, n_variants=1, corruption="noise:0.2")
+    build(tmp_path / "s", features_of(3, one), [VideoOutcome()] * 3, settings=one)
+    FeatureStore.open(tmp_path / "s", settings=replace(one, flip=True))
+    with pytest.raises(StoreMismatch, match="seed: the store has 0, asked for 5"):
+        FeatureStore.open(tmp_path / "s", settings=replace(one, seed=5))
+
+
+@pytest.mark.parametrize("bad", [{"modality": "flow"}, {"flow": FlowRule()}])
+def test_a_flow_rule_belongs_to_flow(bad: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="modality 'flow' needs a flow rule, and no other has one"):
+        replace(SETTINGS, **bad)
+
+
+def test_a_store_where_every_video_is_bad_names_its_source(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"every one of the 3 videos is bad for 'flow'(.|\n)*and the flow settings"):
+        build(tmp_path / "s", features_of(3), [VideoOutcome("no flow")] * 3, settings=FLOW_SETTINGS)
 
 
 @pytest.mark.slow

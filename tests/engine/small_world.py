@@ -1,35 +1,43 @@
 """A small world of features in memory: classes are directions that turn with time, so that a model can learn."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from mdmf.config import Settings, check_settings
+from mdmf.config import check_settings
 from mdmf.data.episodes import EpisodeSampler
 from mdmf.engine.bank import FeatureBank
 from mdmf.engine.run_folder import RunFolder
 from mdmf.engine.trainer import Trainer
 from mdmf.models.build import build_model
+from mdmf.settings import Settings
 
 N_CLASSES, N_VIDEOS, T, D = 6, 8, 4, 8
+FLOW_D = 5
 
 
 class MemoryStore:
-    """What a bank needs of a feature store, from an array (V, A, T, D)."""
+    """What a bank needs of a feature store, from an array (V, A, T, D); like the real one it never reads a bad row."""
 
     feature_scale = 2.0
 
-    def __init__(self, n_variants: int = 2, seed: int = 0) -> None:
+    def __init__(
+        self, n_variants: int = 2, seed: int = 0, *, n_frames: int = T, size: int = D, bad: Sequence[int] = ()
+    ) -> None:
         rng = np.random.default_rng(seed)
-        centres = rng.normal(size=(N_CLASSES, 1, 1, T, D))
-        noise = rng.normal(size=(N_CLASSES, N_VIDEOS, n_variants, T, D))
-        self.features = (centres + 1.2 * noise).reshape(-1, n_variants, T, D).astype(np.float16)
+        centres = rng.normal(size=(N_CLASSES, 1, 1, n_frames, size))
+        noise = rng.normal(size=(N_CLASSES, N_VIDEOS, n_variants, n_frames, size))
+        self.features = (centres + 1.2 * noise).reshape(-1, n_variants, n_frames, size).astype(np.float16)
         self.class_ids = np.repeat(np.arange(N_CLASSES), N_VIDEOS)
-        self.n_variants, self.n_frames, self.feature_size = n_variants, T, D
+        self.n_variants, self.n_frames, self.feature_size = n_variants, n_frames, size
         self.n_reads = 0
+        self.ok = np.ones(len(self.features), dtype=bool)
+        self.ok[list(bad)] = False
 
     def read(self, rows: np.ndarray, variants: np.ndarray) -> np.ndarray:
+        assert self.ok[rows].all()
         self.n_reads += 1
         return self.features[rows, variants]
 
@@ -39,15 +47,23 @@ def class_text(seed: int = 1) -> torch.Tensor:
 
 
 def small_bank(store: MemoryStore, **settings) -> FeatureBank:
-    return FeatureBank(store, np.arange(len(store.features)), class_text=class_text(), **settings)
+    return FeatureBank({"rgb": store}, np.arange(len(store.features)), class_text=class_text(), **settings)
 
 
-def small_sampler(store: MemoryStore, *, split: str = "train", n_query: int = 2, n_variants: int = 1) -> EpisodeSampler:
+def two_source_bank(*, bad_rgb: Sequence[int] = (), bad_flow: Sequence[int] = (), **settings) -> FeatureBank:
+    """rgb of (T, D), flow of (T, FLOW_D), each without features of its bad videos."""
+    stores = {"rgb": MemoryStore(bad=bad_rgb), "flow": MemoryStore(seed=7, size=FLOW_D, bad=bad_flow)}
+    return FeatureBank(stores, np.arange(N_CLASSES * N_VIDEOS), class_text=class_text(), **settings)
+
+
+def small_sampler(
+    store: MemoryStore, *, split: str = "train", n_query: int = 2, n_variants: int = 1, n_shot: int = 1
+) -> EpisodeSampler:
     return EpisodeSampler(
         store.class_ids,
         class_names=[f"class {number}" for number in range(N_CLASSES)],
         n_way=3,
-        n_shot=1,
+        n_shot=n_shot,
         n_query=n_query,
         seed=0,
         split=split,

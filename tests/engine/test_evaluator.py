@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from small_world import D, MemoryStore, small_bank, small_sampler
+from small_world import FLOW_D, D, MemoryStore, small_bank, small_sampler, two_source_bank
 from torch import nn
 
-from mdmf.config import ModelSettings
 from mdmf.engine.evaluator import evaluate
 from mdmf.models.build import build_model
+from mdmf.settings import ModelSettings
 from mdmf.structures import Episode, EpisodeOutput
 
 
@@ -66,3 +66,22 @@ def test_models_see_no_labels_and_get_their_mode_back():
     evaluation = evaluate({"blind": model}, small_bank(store), small_sampler(store), n_episodes=4, batch_episodes=3)
     assert model.training
     assert evaluation.accuracy("blind").n_episodes == 4
+
+
+def test_two_modalities_with_missing_videos_answer_alike_in_any_batch():
+    torch.manual_seed(0)
+    settings = ModelSettings(name="amfar", hidden_size=16, n_heads=1)
+    model = build_model(settings, feature_sizes={"rgb": D, "flow": FLOW_D})
+
+    def answers(batch_episodes: int):
+        bank, sampler = two_source_bank(bad_rgb=(3,), bad_flow=(0, 9)), small_sampler(MemoryStore(), split="test")
+        return evaluate({"amfar": model}, bank, sampler, n_episodes=20, batch_episodes=batch_episodes).answers["amfar"]
+
+    one, many = answers(1), answers(7)
+    np.testing.assert_allclose(one.posterior, many.posterior, atol=1e-5)
+    assert np.array_equal(one.teacher, many.teacher)
+    assert set(one.fusion_weights) == set(one.branch_posteriors) == {"rgb", "flow"}
+    for branch, weights in one.fusion_weights.items():
+        assert weights.shape == (20, 6)
+        np.testing.assert_allclose(weights, many.fusion_weights[branch], atol=1e-5)
+    np.testing.assert_allclose(sum(one.fusion_weights.values()), 1, atol=1e-5)

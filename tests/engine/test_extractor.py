@@ -23,11 +23,11 @@ from fake_extraction import (
     fake_load,
     fake_records,
     fake_settings,
+    fake_views,
     run_extraction,
 )
 
 from mdmf.data import store_builder
-from mdmf.data.clip_loader import load_clip_views
 from mdmf.data.store import FeatureStore, StoreMismatch
 from mdmf.data.store_builder import StoreBuilder
 from mdmf.engine import extractor
@@ -46,8 +46,10 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def extract(folder: Path, records: list[VideoRecord], **options: object) -> ExtractionSummary:
     store = StoreBuilder.create_or_open(folder, settings=fake_settings(), records=records)
-    arguments = {"encoder": FakeEncoder(), "n_workers": 0, "load": fake_load, "progress": False} | options
-    return extract_features(records, store, **arguments)
+    encoder = options.pop("encoder", FakeEncoder())
+    encoders = {} if encoder is None else {"rgb": encoder}
+    arguments = {"encoders": encoders, "n_workers": 0, "load": fake_load, "progress": False} | options
+    return extract_features(records, {"rgb": store}, **arguments)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -64,12 +66,12 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 def test_stored_features_are_those_of_the_encoder(tmp_path: Path) -> None:
     records = fake_records(tmp_path / "log", 5)
-    summary = extract(tmp_path / "store", records)
+    summary = extract(tmp_path / "store", records).sources["rgb"]
     assert (summary.n_ok, summary.n_bad, summary.n_reused, summary.n_frames) == (5, 0, 0, 5 * 2 * 3)
     store = FeatureStore.open(tmp_path / "store")
-    clip = fake_load(records[3].path, video_id=records[3].video_id, **fake_settings().loader_arguments())
+    views = fake_views("rgb", records[3].video_id, 2, 3)
     for variant in (0, 1):
-        expected = FakeEncoder().encode_images(torch.from_numpy(clip.views[variant]))
+        expected = FakeEncoder().encode_images(torch.from_numpy(views[variant]))
         stored = torch.from_numpy(store.read(3, variant)).float()
         torch.testing.assert_close(stored, expected, rtol=1e-3, atol=1e-3)  # float16
     norms = np.linalg.norm(store.read(np.arange(5)).astype(np.float64) * store.feature_scale, axis=-1)
@@ -90,13 +92,13 @@ def test_workers_and_batches_change_no_byte(tmp_path: Path, uninterrupted: dict[
 
 def test_bad_videos_are_marked_and_counted_and_never_read(tmp_path: Path) -> None:
     records = fake_records(tmp_path / "log", 6, v1="bad", v4="nan")
-    summary = extract(tmp_path / "store", records)
+    summary = extract(tmp_path / "store", records).sources["rgb"]
     assert (summary.n_ok, summary.n_bad) == (4, 2)
     assert summary.reasons == (
         ("kick/bad1.mp4", "no video stream in it"),
         ("kick/nan4.mp4", "the encoder's features of it are not finite"),
     )
-    assert "kick/bad1.mp4: no video stream in it" in str(summary)
+    assert "  bad: kick/bad1.mp4: no video stream in it" in summary.bad_lines
     store = FeatureStore.open(tmp_path / "store")
     assert store.ok.tolist() == [True, False, True, True, False, True]
     assert store.table.n_frames.tolist() == [40, 0, 40, 40, 40, 40]
@@ -131,7 +133,7 @@ def test_wrong_encoder_is_refused_before_anything_is_decoded(tmp_path: Path) -> 
     wrong = FakeEncoder(identity=dict(fake_extraction.IDENTITY, model="large"))
     with pytest.raises(StoreMismatch, match=r"encoder.model: the store has 'tiny', asked for 'large'"):
         extract(tmp_path / "store", records, encoder=wrong)
-    with pytest.raises(ValueError, match="an encoder is needed"):
+    with pytest.raises(ValueError, match="an encoder of 'rgb' is needed"):
         extract(tmp_path / "store", records, encoder=None)
     assert decoded(tmp_path / "log") == []
 
@@ -151,7 +153,7 @@ def test_finished_store_needs_neither_encoder_nor_videos(tmp_path: Path) -> None
     before = files(tmp_path / "store")
     (tmp_path / "store" / "progress").mkdir()  # as left by a kill just after the end
     (tmp_path / "store" / "store.lock").touch()
-    summary = extract(tmp_path / "store", records[::-1], encoder=None)
+    summary = extract(tmp_path / "store", records[::-1], encoder=None).sources["rgb"]
     assert (summary.n_ok, summary.n_bad, summary.n_reused, summary.n_frames) == (3, 1, 4, 0)
     assert len(decoded(tmp_path / "log")) == 4
     assert files(tmp_path / "store") == before
@@ -162,7 +164,7 @@ def test_finished_store_needs_neither_encoder_nor_videos(tmp_path: Path) -> None
 def test_what_was_finished_before_an_interruption_is_not_decoded_again(
     tmp_path: Path, uninterrupted: dict[str, bytes], error: type[BaseException], n_workers: int
 ) -> None:
-    records = fake_records(tmp_path / "log", N_VIDEOS, v5="bad", v11="nan")
+    records = fake_records(tmp_path / "log", N_VIDEOS, v5="bad", v11="nan", v17="still")
 
     class Interrupted(FakeEncoder):
         def encode_images(self, frames: torch.Tensor) -> torch.Tensor:
@@ -175,7 +177,7 @@ def test_what_was_finished_before_an_interruption_is_not_decoded_again(
     n_finished = 2 * len(list((tmp_path / "store" / "progress").glob("*.json")))
     assert n_finished == 20
     (tmp_path / "log").unlink()
-    summary = extract(tmp_path / "store", records)
+    summary = extract(tmp_path / "store", records).sources["rgb"]
     assert summary.n_reused == n_finished
     assert decoded(tmp_path / "log") == [record.video_id for record in records[n_finished:]]
     assert files(tmp_path / "store") == uninterrupted
@@ -183,7 +185,7 @@ def test_what_was_finished_before_an_interruption_is_not_decoded_again(
 
 def test_a_video_that_crashes_its_decoder_is_bad_and_the_rest_goes_on(tmp_path: Path) -> None:
     records = fake_records(tmp_path / "log", 8, v2="crash", v3="crash", v6="bad")
-    summary = extract(tmp_path / "store", records, n_workers=2)
+    summary = extract(tmp_path / "store", records, n_workers=2).sources["rgb"]
     assert (summary.n_ok, summary.n_bad) == (5, 3)
     assert dict(summary.reasons) == {
         "kick/crash2.mp4": "it crashed the process that decoded it",
@@ -269,8 +271,8 @@ def test_workers_that_cannot_start_are_not_blamed_on_the_videos(tmp_path: Path) 
     assert "decode workers die as soon as they start" in ended.stderr.splitlines()[-1]
 
 
-def test_decode_workers_import_neither_torch_nor_pandas() -> None:
-    code = "import sys, mdmf.engine.decode_pool; print([m for m in ('torch', 'pandas') if m in sys.modules])"
+def test_decode_workers_import_neither_torch_nor_pandas_nor_opencv() -> None:
+    code = "import sys, mdmf.engine.decode_pool; print([m for m in ('torch', 'pandas', 'cv2') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT)
     assert found.stdout.strip() == "[]"
 
@@ -294,7 +296,8 @@ def test_real_clips_with_the_real_loader(tmp_path: Path, shared_data: Path) -> N
     settings = fake_settings(preprocess=preprocess)
     store = StoreBuilder.create_or_open(tmp_path / "store", settings=settings, records=records)
     encoder = FakeEncoder(preprocess=preprocess)
-    summary = extract_features(records, store, encoder=encoder, load=load_clip_views, progress=False)
+    stores = {"rgb": store}
+    summary = extract_features(records, stores, encoders={"rgb": encoder}, progress=False).sources["rgb"]
     assert (summary.n_ok, summary.n_bad) == (3, 1)
     assert summary.reasons[0][0] == "fight/text.mp4"
     assert summary.reasons[0][1]

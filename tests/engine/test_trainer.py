@@ -13,10 +13,10 @@ import pytest
 import torch
 from small_world import small_settings, small_trainer
 
-from mdmf.config import TrainingSettings
 from mdmf.engine.checkpoint import load_state, read_weights
 from mdmf.engine.run_folder import RunFolder
 from mdmf.engine.trainer import TrainingFailed, distill_ramp, learning_rate_factor
+from mdmf.settings import TrainingSettings
 
 
 def train(folder: Path, **training):

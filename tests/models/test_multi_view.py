@@ -152,6 +152,23 @@ def test_directions_add_up_to_both():
     torch.testing.assert_close(parts[0] + parts[1], parts[2], atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("cross_entropy", ["fused", "branches", "all"])
+def test_cross_entropy_is_of_the_answers_named(cross_entropy):
+    episode = random_episode()
+    output = small_model(cross_entropy=cross_entropy)(episode)
+
+    def of(logits: torch.Tensor) -> torch.Tensor:
+        return -logits.log_softmax(-1).gather(-1, episode.query_labels[..., None]).mean()
+
+    branches = of(output.branch_logits["local"]) + of(output.branch_logits["global"])
+    expected = {"fused": of(output.logits), "branches": branches, "all": of(output.logits) + branches}[cross_entropy]
+    torch.testing.assert_close(output.losses["cross_entropy_loss"], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_the_views_have_fixed_weights_and_so_no_shares():
+    assert small_model()(random_episode()).fusion_weight == {}
+
+
 @pytest.mark.parametrize("ways_to_distill", [0, 1])
 def test_total_loss_weighs_each_part(ways_to_distill):
     model = small_model(distill_weight=2.0, video_text_weight=0.25, distill_per_query=bool(ways_to_distill))
@@ -197,6 +214,7 @@ def test_output_says_who_taught():
         ({"direction": "up"}, "direction must be one of"),
         ({"certainty_token": "last"}, "certainty_token must be one of"),
         ({"video_text_input": "both"}, "video-text input must be one of"),
+        ({"cross_entropy": "views"}, "cross_entropy must be one of"),
     ],
 )
 def test_refuses_unknown_parts(settings, message):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mdmf.mutual.condition import teacher_index, view_condition
+from mdmf.mutual.condition import sample_condition, teacher_index, view_condition
 
 # Five queries: local surer by both, global surer by both, two on which the measures disagree, and a tie.
 VISUAL = {"local": torch.tensor([[0.9, 0.3, 0.9, 0.3, 0.5]]), "global": torch.tensor([[0.5, 0.6, 0.5, 0.6, 0.5]])}
@@ -48,3 +48,20 @@ def test_refuses_what_cannot_be_decided():
         view_condition(VISUAL, TEXT, condition="all")
     with pytest.raises(ValueError, match="needs class text"):
         view_condition(VISUAL, None, condition="text")
+
+
+@pytest.mark.parametrize(
+    ("measures", "teachers"),
+    [([VISUAL, TEXT], [0, 1, -1, -1, -1]), ([VISUAL], [0, 1, 0, 1, -1]), ([TEXT], [0, 1, 1, 0, -1])],
+)
+def test_the_surer_modality_teaches_and_a_tie_nobody(measures, teachers):
+    """As the views' condition, but strict on both sides: the last query is tied."""
+    taught = sample_condition(measures)
+    assert teacher_index(taught, ["local", "global"]).tolist() == [teachers]
+
+
+def test_swapping_the_modalities_swaps_the_teacher_everywhere():
+    swap = [{"local": measure["global"], "global": measure["local"]} for measure in (VISUAL, TEXT)]
+    there, back = sample_condition([VISUAL, TEXT]), sample_condition(swap)
+    assert torch.equal(there["local"], back["global"])
+    assert torch.equal(there["global"], back["local"])

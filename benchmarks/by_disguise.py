@@ -1,0 +1,92 @@
+"""Accuracy by what hides the query, on the complementary world: `python benchmarks/by_disguise.py RUN…`.
+
+Reads the test results of finished runs (no GPU, no features). In a camouflaged video only motion shows the objects, in
+a shaken one only single frames do, so the modality that ought to be trusted is known. Runs whose names differ in
+`-seed<number>` alone are averaged. `trusts rgb`: share of the queries on which the answer weighs rgb more than flow
+(where the shares are fixed: on which rgb is surer). `taught by`: share of the queries taught by each modality. `takes
+alike`: how often a branch answers by a class whose (first) support video is disguised as the query is, and, as
+`chance`, how often a class drawn at random would be: the excess is similarity of the disguise, not of the action.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+
+def main() -> None:
+    """Print a row for each config and disguise."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", nargs="+", type=Path, help="run folders")
+    parser.add_argument("--test", default="test_5way_1shot", help="name of the test")
+    arguments = parser.parse_args()
+
+    from mdmf.engine.metrics import mean_and_spread
+    from mdmf.report.tables import text_table
+
+    found: dict[tuple[str, str], list[dict[str, float]]] = {}
+    for folder in arguments.run:
+        config = re.sub(r"-seed\d+$", "", folder.name)
+        for disguise, numbers in by_disguise(folder, arguments.test).items():
+            found.setdefault((config, disguise), []).append(numbers)
+    columns = list(dict.fromkeys(name for numbers in found.values() for name in numbers[0]))
+    rows = []
+    for (config, disguise), by_seed in found.items():
+        cells = []
+        for column in columns:
+            values = [numbers[column] for numbers in by_seed if column in numbers]
+            mean, spread = mean_and_spread(values) if values else (float("nan"), float("nan"))
+            cells.append("" if not values else f"{mean:.1f}" + (f" ± {spread:.1f}" if len(values) > 1 else ""))
+        rows.append([config, disguise, *cells])
+    print(text_table(["config", "query", *columns], rows))
+
+
+def by_disguise(folder: Path, test: str) -> dict[str, dict[str, float]]:
+    """disguise of the query -> what the run's model did on such queries, in percent."""
+    from mdmf.data.shapes import video_disguise
+
+    settings = json.loads((folder / f"{test}.json").read_text())["settings"]
+    shapes, model = settings["data"]["shapes"], settings["model"]["name"]
+    arrays = np.load(folder / f"{test}_episodes.npz", allow_pickle=False)
+    disguise_of_video = np.array(
+        [
+            video_disguise(
+                class_name,
+                seed=shapes["seed"],
+                number=int(Path(file).stem),
+                camouflage_share=shapes["camouflage_share"],
+                shake_share=shapes["shake_share"],
+            )
+            for class_name, file in (video.split("/") for video in arrays["video_ids"])
+        ]
+    )
+    disguises, labels = disguise_of_video[arrays["query_videos"]], arrays["query_labels"]
+    support = disguise_of_video[arrays["support_videos"][:, :, 0]]  # (n, N)
+    posteriors = {b: arrays[f"{model}/{b}/posterior"] for b in ("rgb", "flow") if f"{model}/{b}/posterior" in arrays}
+    measures = {"fused": arrays[f"{model}/predictions"] == labels}
+    measures |= {f"{branch} alone": posterior.argmax(-1) == labels for branch, posterior in posteriors.items()}
+    if len(posteriors) == 2:
+        rgb, flow = (posterior.max(-1).astype(np.float32) for posterior in posteriors.values())
+        if f"{model}/rgb/weight" in arrays:
+            rgb, flow = (arrays[f"{model}/{branch}/weight"].astype(np.float32) for branch in ("rgb", "flow"))
+        measures["trusts rgb"] = (np.sign(rgb - flow) + 1) / 2
+    for branch, posterior in posteriors.items():
+        measures[f"{branch} takes alike"] = np.take_along_axis(support, posterior.argmax(-1), axis=1) == disguises
+    measures["chance"] = (support[:, None, :] == disguises[..., None]).mean(axis=-1)
+    if f"{model}/teacher" in arrays:
+        measures |= {f"taught by {b}": arrays[f"{model}/teacher"] == n for n, b in enumerate(("rgb", "flow"))}
+    return {
+        disguise: {name: 100 * float(values[disguises == disguise].mean()) for name, values in measures.items()}
+        for disguise in np.unique(disguises).tolist()
+    }
+
+
+if __name__ == "__main__":
+    main()

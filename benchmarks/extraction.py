@@ -1,0 +1,123 @@
+"""What extraction spends its time on: `python benchmarks/extraction.py data.root=… [encoder.library=tiny …]`.
+
+Decoding, flow and encoding are each timed alone, on one thread, over the same videos; then the whole extraction of rgb,
+and of rgb and flow in one pass, with the decoding processes that the program chooses. Rates are of sampled frames (T a
+video); every row is also given as a ratio to encoding alone, measured in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+
+def main() -> None:
+    """Measure and print a table; write it as JSON where asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cfg", default="clips", help="config of the data, encoder and flow")
+    parser.add_argument("--videos", type=int, default=100, help="videos to measure on, spread over the data set")
+    parser.add_argument("--repeats", type=int, default=3, help="the median of so many is printed")
+    parser.add_argument("--json", type=Path, help="file for the numbers")
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    arguments = parser.parse_args()
+
+    from mdmf.config import load_settings
+    from mdmf.report.tables import text_table
+
+    settings = load_settings(arguments.cfg, [*arguments.overrides, "model.name=late_otam", "evaluation.baselines=[]"])
+    rates = measure(settings, n_videos=arguments.videos, repeats=arguments.repeats)
+    alone = rates["encoding alone"]
+    rows = [[name, f"{rate:.0f}", f"{rate / alone:.2f}"] for name, rate in rates.items()]
+    print(text_table(["what", "frames/s", "ratio to encoding alone"], rows))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rates, indent=2) + "\n")
+
+
+def measure(settings, *, n_videos: int, repeats: int) -> dict[str, float]:
+    """Frames a second of each part, the median of some repeats."""
+    import cv2
+    import torch
+
+    from mdmf.data.decoder import open_video
+    from mdmf.data.flow import draw_flow, neighbour_frames, optical_flow
+    from mdmf.data.frames import choose_frames
+    from mdmf.data.preprocess import resize_crop
+    from mdmf.engine.workspace import Workspace
+    from mdmf.structures import FlowRule
+
+    cv2.setNumThreads(1)
+    n_threads = torch.get_num_threads()
+    workspace = Workspace(settings, progress=False)
+    every = workspace.index.records
+    records = [every[place] for place in np.linspace(0, len(every) - 1, min(n_videos, len(every))).astype(int)]
+    encoder, T = workspace.encoder("rgb"), settings.frames.n_frames
+    rule = FlowRule(**settings.data.flow.model_dump(exclude={"folder"}))
+    n_frames = len(records) * T
+
+    def decode(*, with_neighbours: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+        clips = []
+        for record in records:
+            with open_video(record.path, decoder=settings.data.decoder) as reader:
+                first, second = neighbour_frames(choose_frames(reader.n_frames, T), reader.n_frames, rule.step)
+                wanted = np.unique(np.concatenate([first, second]) if with_neighbours else first)
+                frames = dict(zip(wanted.tolist(), reader.read(wanted), strict=True))
+                clips.append(([frames[n] for n in first.tolist()], [frames.get(n) for n in second.tolist()]))
+        return clips
+
+    clips = decode(with_neighbours=True)
+    pairs = [pair for first, second in clips for pair in zip(first, second, strict=True)]
+    flows = [optical_flow(*pair, rule) for pair in pairs]
+    pictures = torch.from_numpy(np.stack([resize_crop(first, encoder.preprocess) for first, _ in pairs]))
+
+    def flow_by(method: str) -> Callable[[], object]:
+        return lambda: [optical_flow(*pair, replace(rule, method=method)) for pair in pairs]
+
+    def extraction(model: str) -> Callable[[], object]:
+        def run() -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                own = {"store": Path(folder) / "rgb", "flow_store": Path(folder) / "flow"}
+                data = settings.data.model_copy(update=own)
+                chosen = settings.model.model_copy(update={"name": model})
+                Workspace(settings.model_copy(update={"data": data, "model": chosen}), progress=False).extract()
+
+        return run
+
+    parts: dict[str, Callable[[], object]] = {
+        "decoding alone": lambda: decode(with_neighbours=False),
+        "decoding with the neighbours that flow needs": lambda: decode(with_neighbours=True),
+        "flow alone, DIS": flow_by("dis"),
+        "flow alone, Farneback": flow_by("farneback"),
+        "drawing and cutting flow": lambda: [
+            resize_crop(draw_flow(flow, clip=rule.clip, drawing=rule.drawing), encoder.preprocess) for flow in flows
+        ],
+        "encoding alone": lambda: [encoder.encode_images(batch) for batch in pictures.split(256)],
+    }
+    torch.set_num_threads(1)
+    rates = {name: n_frames / _median_seconds(part, repeats) for name, part in parts.items()}
+    torch.set_num_threads(n_threads)
+    for name, model in (("extraction of rgb", "otam"), ("extraction of rgb and flow in one pass", "late_otam")):
+        rates[f"{name}, all {len(every)} videos"] = len(every) * T / _median_seconds(extraction(model), repeats)
+    return rates
+
+
+def _median_seconds(part: Callable[[], object], repeats: int) -> float:
+    seconds = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        part()
+        seconds.append(time.perf_counter() - started)
+    return float(np.median(seconds))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""Trained runs tested on input that is corrupted more and more: how much does each lose?"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from mdmf.corruptions import Corruption
+from mdmf.engine.checkpoint import write_json
+from mdmf.engine.metrics import mean_and_spread
+from mdmf.engine.run_folder import RunFolder
+from mdmf.engine.tester import Protocol, file_sha256, run_test
+from mdmf.engine.workspace import Workspace
+from mdmf.models.build import model_sources
+from mdmf.settings import Settings
+
+_SEED_OF_NAME = re.compile(r"-seed\d+$")
+
+
+def run_robustness(
+    folders: Sequence[Path],
+    *,
+    source: str,
+    kind: str,
+    strengths: Sequence[float],
+    out: Path,
+    overrides: Sequence[str] = (),
+    progress: bool = True,
+    allow_code: bool = False,
+) -> dict[str, Any]:
+    """Test every run at every strength of one corruption of one source; write `<source>_<kind>_<protocol>.json`.
+
+    All tests are of the same episodes and, at one strength, of the same corrupted videos. Tests that are there already
+    are not made again. Runs whose names differ in `-seed<number>` alone are one row.
+
+    Args:
+        folders: run folders.
+        source: `rgb` or `flow`.
+        kind: a kind of corruption (`mdmf/corruptions.py`).
+        strengths: of the corruption; at 0 nothing is corrupted.
+        out: folder of the result.
+
+    Raises:
+        ValueError: for an unknown kind, or a strength that it does not have.
+        FileNotFoundError: for a folder that is no run.
+    """
+    corruptions = {strength: Corruption(kind, strength) if strength else "''" for strength in strengths}
+    runs = [RunFolder.open(folder) for folder in folders]
+    for run in runs:
+        if not run.finished:
+            raise ValueError(f"{run.folder} has not finished training; finish it with train.py --resume first")
+    rows: dict[str, dict[float, list[float]]] = {}
+    bar = tqdm(total=len(runs) * len(corruptions), desc=f"{kind} of {source}", unit="test", disable=not progress)
+    with bar:
+        for run in runs:
+            row = rows.setdefault(_SEED_OF_NAME.sub("", run.folder.name), {strength: [] for strength in strengths})
+            for strength, corruption in corruptions.items():
+                settings = run.settings([*overrides, "evaluation.baselines=[]"])
+                seen = corruption if source in model_sources(settings.model) else "''"  # else: nothing changes for it
+                settings = run.settings([*overrides, "evaluation.baselines=[]", f"corrupt.{source}={seen}"])
+                row[strength].append(_accuracy(run, settings, allow_code=allow_code))
+                bar.update()
+    protocol = Protocol.of(runs[0].settings([*overrides, f"corrupt.{source}=''"]))
+    file = out / f"{source}_{kind}_{protocol.name}.json"
+    result = {
+        "source": source,
+        "kind": kind,
+        "strengths": list(strengths),
+        "rows": {name: {str(s): _summary(values) for s, values in row.items()} for name, row in rows.items()},
+        "runs": [str(run.folder) for run in runs],
+        "overrides": list(overrides),
+        "file": str(file),
+    }
+    write_json(file, result)
+    return result
+
+
+def _accuracy(run: RunFolder, settings: Settings, *, allow_code: bool) -> float:
+    """Accuracy in percent of a run's best weights, from its result file or a new test."""
+    run.check_same_features(settings)
+    protocol = Protocol.of(settings, trained_with=run.settings())
+    file = run.folder / f"test_{protocol.name}.json"
+    result = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if result.get("checkpoint_sha256") != file_sha256(run.best):  # none yet, or of weights that are gone
+        workspace = Workspace(settings, progress=False, allow_code=allow_code)
+        result = run_test(workspace, checkpoint=run.best, folder=run.folder, protocol=protocol)
+    return result["models"][settings.model.name]["accuracy_percent"]
+
+
+def _summary(values: list[float]) -> dict[str, Any]:
+    mean, spread = mean_and_spread(values)
+    return {"mean": mean, "spread": None if len(values) < 2 else spread, "n_runs": len(values)}

@@ -142,6 +142,7 @@ def summarize(variants: Sequence[Variant]) -> dict[str, Any]:
     """
     rows: dict[str, dict[int, dict[str, float]]] = {}
     episodes: dict[str, dict[int, np.ndarray]] = {}
+    models = {variant.name: variant.settings.model.name for variant in variants}
     asked: tuple[np.ndarray, ...] | None = None
     for variant in variants:
         rows.setdefault(variant.name, {})[variant.seed] = _numbers(variant)
@@ -159,6 +160,7 @@ def summarize(variants: Sequence[Variant]) -> dict[str, Any]:
         keys = list(dict.fromkeys(key for row in by_seed.values() for key in row))
         columns = {key: mean_and_spread([row[key] for row in by_seed.values() if key in row]) for key in keys}
         configs[name] = {
+            "model": models[name],
             "by_seed": {str(seed): row["fused"] for seed, row in by_seed.items()},
             "mean": {key: mean for key, (mean, _) in columns.items()},
             "spread": {key: _or_none(spread) for key, (_, spread) in columns.items()},

@@ -55,10 +55,13 @@ def run_robustness(
         if not run.finished:
             raise ValueError(f"{run.folder} has not finished training; finish it with train.py --resume first")
     rows: dict[str, dict[float, list[float]]] = {}
+    models: dict[str, str] = {}
     bar = tqdm(total=len(runs) * len(corruptions), desc=f"{kind} of {source}", unit="test", disable=not progress)
     with bar:
         for run in runs:
-            row = rows.setdefault(_SEED_OF_NAME.sub("", run.folder.name), {strength: [] for strength in strengths})
+            name = _SEED_OF_NAME.sub("", run.folder.name)
+            row = rows.setdefault(name, {strength: [] for strength in strengths})
+            models[name] = run.settings(list(overrides)).model.name
             for strength, corruption in corruptions.items():
                 settings = run.settings([*overrides, "evaluation.baselines=[]"])
                 seen = corruption if source in model_sources(settings.model) else "''"  # else: nothing changes for it
@@ -71,7 +74,10 @@ def run_robustness(
         "source": source,
         "kind": kind,
         "strengths": list(strengths),
-        "rows": {name: {str(s): _summary(values) for s, values in row.items()} for name, row in rows.items()},
+        "rows": {
+            name: {"model": models[name], "strengths": {str(s): _summary(values) for s, values in row.items()}}
+            for name, row in rows.items()
+        },
         "runs": [str(run.folder) for run in runs],
         "overrides": list(overrides),
         "file": str(file),

@@ -3,6 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+OUR_READING = ("amfir",)  # methods whose equations are not public (METHODS 4)
+
+
+def model_label(model: str, name: str | None = None) -> str:
+    """A row's name: of the model, or of a config or run of it; what is our reading of a method says so."""
+    return (name or model) + (" (our reading)" if model in OUR_READING else "")
+
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table, its columns padded so that it reads well in a terminal too; the first is left-aligned."""
@@ -32,7 +39,7 @@ def result_table(result: Mapping[str, Any]) -> str:
     for name, numbers in result["models"].items():
         branches = numbers["branches"]
         cells = [accuracy_cell(branches[branch]) if branch in branches else "" for branch in branch_names]
-        rows.append([name, accuracy_cell(numbers), *cells])
+        rows.append([model_label(name), accuracy_cell(numbers), *cells])
     title = (
         f"{result['data']}, {protocol['split']} classes: {protocol['n_way']}-way {protocol['n_shot']}-shot, "
         f"{protocol['n_episodes']:,} episodes of {protocol['n_query']} query per class, seed {protocol['seed']}"
@@ -70,7 +77,7 @@ def diagnostics_table(result: Mapping[str, Any]) -> str:
         correlation = numbers["gain_correlation"]
         rows.append(
             [
-                name,
+                model_label(name),
                 str(report["n_decidable"]),
                 _interval_cell(report["by_trust_percent"], report["by_trust_interval"]),
                 _interval_cell(report["teacher_percent"], report["teacher_interval"]),
@@ -99,7 +106,7 @@ def ablation_table(result: Mapping[str, Any]) -> str:
     first = next(iter(rows))
     lines = [
         [
-            name,
+            model_label(row["model"], name),
             *(cell(row, key) for key in columns[:1]),
             "" if name == first else _difference_cell(row["difference"]),
             *(cell(row, key) for key in columns[1:]),
@@ -122,7 +129,10 @@ def robustness_table(result: Mapping[str, Any]) -> str:
     """Accuracy against the strength of a corruption, a row per config: mean ± standard deviation over its runs."""
     strengths = [str(strength) for strength in result["strengths"]]
     lines = [
-        [name, *(_mean_cell(row[strength]["mean"], row[strength]["spread"]) for strength in strengths)]
+        [
+            model_label(row["model"], name),
+            *(_mean_cell(row["strengths"][s]["mean"], row["strengths"][s]["spread"]) for s in strengths),
+        ]
         for name, row in result["rows"].items()
     ]
     title = f"accuracy in percent against the strength of {result['kind']} of {result['source']}"

@@ -51,9 +51,9 @@ def ask(folders, tmp_path, *overrides, strengths=(0.0, 0.5)):
 def test_mean_and_spread_over_the_seeds_of_each_config(runs, tmp_path):
     folders, _ = runs
     result = ask(folders, tmp_path)
-    assert result["rows"]["both"]["0.0"] == {"mean": 80.5, "spread": pytest.approx(0.5**0.5), "n_runs": 2}
-    assert result["rows"]["both"]["0.5"]["mean"] == 75.5
-    assert result["rows"]["rgb"]["0.5"] == {"mean": 80.0, "spread": None, "n_runs": 1}
+    assert result["rows"]["both"]["strengths"]["0.0"] == {"mean": 80.5, "spread": pytest.approx(0.5**0.5), "n_runs": 2}
+    assert result["rows"]["both"]["strengths"]["0.5"]["mean"] == 75.5
+    assert result["rows"]["rgb"]["strengths"]["0.5"] == {"mean": 80.0, "spread": None, "n_runs": 1}
     written = tmp_path / "flow_missing_5way_1shot.json"
     assert json.loads(written.read_text()) == result
     assert "75.50 ± 0.71" in robustness_table(result)

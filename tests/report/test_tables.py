@@ -2,7 +2,14 @@ import math
 
 import pytest
 
-from mdmf.report.tables import ablation_table, diagnostics_table, result_table, text_table
+from mdmf.report.tables import (
+    ablation_table,
+    diagnostics_table,
+    model_label,
+    result_table,
+    robustness_table,
+    text_table,
+)
 
 NUMBERS = {"accuracy_percent": 12.345, "interval": 0.678, "branches": {}}
 RESULT = {
@@ -114,6 +121,7 @@ def ablation_row(mean: float, difference: float, spread: float | None = 0.25, **
     return {
         "mean": {"fused": mean, **more},
         "spread": {"fused": spread and 2 * spread, **dict.fromkeys(more)},
+        "model": "m2df",
         "difference": {"mean": difference, "spread": spread, "interval": 0.125},
     }
 
@@ -136,3 +144,18 @@ def test_ablation_shows_means_spreads_and_differences():
 def test_one_seed_has_no_spread_but_an_interval(difference, cell):
     rows = {"full": ablation_row(70, 0, None), "other": ablation_row(70, difference, None)}
     assert cells(ablation_table({"configs": rows, "seeds": [0]}).splitlines()[3]) == ["other", "70.00", cell]
+
+
+def test_what_is_our_reading_of_a_method_says_so_in_every_table():
+    assert "| amfir (our reading) |" in result_table(RESULT | {"models": {"amfir": NUMBERS}})
+    row = {"model": "amfir", "mean": {"fused": 1.0}, "spread": {"fused": None}, "difference": {}}
+    assert "| gamma_2 (our reading) |" in ablation_table({"configs": {"gamma_2": row}, "seeds": [0]})
+    strengths = {"0.0": {"mean": 1.0, "spread": None}}
+    robust = {
+        "kind": "drop",
+        "source": "rgb",
+        "strengths": [0.0],
+        "rows": {"x": {"model": "amfir", "strengths": strengths}},
+    }
+    assert "| x (our reading) |" in robustness_table(robust)
+    assert model_label("amfar") == "amfar"

@@ -169,7 +169,8 @@ def _test(arguments: argparse.Namespace) -> None:
         protocol = Protocol.of(settings, trained_with=trained_with, checkpoint=arguments.ckpt)
     else:
         settings = load_settings(arguments.cfg, arguments.overrides)
-        folder, checkpoint, protocol = _test_folder(settings), arguments.ckpt, Protocol.of(settings)
+        folder, checkpoint = _test_folder(settings), arguments.ckpt
+        protocol = Protocol.of(settings).beside(folder, settings, checkpoint)
     _report_test(_workspace(arguments, settings), checkpoint=checkpoint, folder=folder, protocol=protocol)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from mdmf.corruptions import parse_corruption
+from mdmf.corruptions import FRAME_KINDS, parse_corruption
 from mdmf.presets import FRAME_RULES, MODEL_PRESETS
 
 TrainedName = Literal["m2df", "amfar", "amfir", "late_fusion", "early_concat", "early_attention"]
@@ -88,6 +88,10 @@ class DataSettings(Section):
             raise ValueError("kind 'lists' needs data.lists with a file per split")
         if self.flow.method == "disk" and self.flow.folder is None:
             raise ValueError("flow.method 'disk' needs data.flow.folder")
+        if self.flow.method != "disk" and self.flow.folder is not None:
+            raise ValueError("flow.folder is read with data.flow.method=disk only; set it, or data.flow.folder=null")
+        if self.store is not None and self.store == self.flow_store:
+            raise ValueError("store and flow_store need a folder each")
         if min(self.split_fractions) < 0 or abs(sum(self.split_fractions) - 1) > 1e-6:
             raise ValueError(f"split_fractions must be three shares that sum to 1, got {self.split_fractions}")
         if self.group_pattern is not None:
@@ -334,6 +338,13 @@ class Settings(Section):
     evaluation: EvaluationSettings = EvaluationSettings()
     corrupt: CorruptSettings = CorruptSettings()
     output: OutputSettings = OutputSettings()
+
+    @model_validator(mode="after")
+    def _flow_can_be_corrupted(self) -> Settings:
+        text = self.corrupt.flow
+        if text and self.data.flow.method == "disk" and parse_corruption(text).kind in FRAME_KINDS:
+            raise ValueError(f"corrupt.flow={text} acts on frames, and flow of method 'disk' is not made from frames")
+        return self
 
     @model_validator(mode="before")
     @classmethod

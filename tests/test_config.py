@@ -345,3 +345,19 @@ def test_help_answers_within_a_second_and_lists_the_settings():
 def test_a_mistyped_model_is_one_error(tmp_path):
     with pytest.raises(ConfigError, match=r"has 1 error\(s\):\n  model\.name: "):
         load_settings(write(tmp_path, "model: {name: amfr}\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("data: {flow: {folder: flows}}", "flow.folder is read with data.flow.method=disk only"),
+        ("data: {store: a, flow_store: a}", "store and flow_store need a folder each"),
+        (
+            "data: {flow: {method: disk, folder: flows}}\ncorrupt: {flow: 'noise:0.1'}",
+            "acts on frames, and flow of method 'disk' is not made from frames",
+        ),
+    ],
+)
+def test_settings_of_flow_that_do_not_go_together(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message):
+        load_settings(write(tmp_path, text + "\n"))

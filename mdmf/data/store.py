@@ -55,6 +55,7 @@ class StoreSettings:
     feature_size: int | None = None
     modality: str = "rgb"
     flow: FlowRule | None = None
+    flow_files: str = ""
     corruption: str = ""
 
     def __post_init__(self) -> None:
@@ -73,10 +74,11 @@ class StoreSettings:
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON gives them back: plain values, lists in the place of tuples.
 
-        `flow` and `corruption` are left out where there is none: the text is then that of stores from before them.
+        `flow`, `flow_files` and `corruption` are left out where there is none: the text is then that of stores from
+        before them.
         """
         values = json.loads(json.dumps(asdict(self)))
-        return {key: value for key, value in values.items() if value or key not in ("flow", "corruption")}
+        return {key: value for key, value in values.items() if value or key not in ("flow", "flow_files", "corruption")}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> StoreSettings:
@@ -316,6 +318,11 @@ def check_settings(folder: Path, manifest: Mapping[str, Any], settings: StoreSet
         StoreMismatch: naming every setting that differs, with both values.
     """
     stored, asked = ({"corruption": ""} | _flatten(values) for values in (manifest["settings"], settings.to_json()))
+    if asked["modality"] != stored["modality"]:
+        raise StoreMismatch(
+            f"{folder} is a store of {stored['modality']} features, asked for {asked['modality']}; "
+            f"give each a folder of its own"
+        )
     ignored = _ignored_keys(stored, asked)
     lines = [
         f"  {key}: the store has {stored.get(key)!r}, asked for {value!r}"

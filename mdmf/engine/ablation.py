@@ -21,7 +21,8 @@ from mdmf.config import load_settings
 from mdmf.engine.checkpoint import write_json
 from mdmf.engine.metrics import mean_and_spread
 from mdmf.engine.run_folder import RunFolder
-from mdmf.engine.tester import Protocol
+from mdmf.engine.tester import Protocol, read_result
+from mdmf.models.build import is_trained
 from mdmf.settings import Settings
 from mdmf.structures import RunFailed
 
@@ -73,8 +74,9 @@ def run_variant(variant: Variant, *, n_threads: int, allow_code: bool = False) -
         AblationFailed: with the end of what the process said, if it failed.
         ConfigError: if its folder holds a run with other settings.
     """
-    if variant.result_file.is_file():
+    if (variant.folder / "config.yaml").is_file():
         RunFolder.open(variant.folder).check_same(variant.settings)
+    if read_result(variant.result_file, variant.settings) is not None:
         return
     command = [sys.executable, "-m", "mdmf.cli", "train", "--cfg", str(variant.config), "--resume", "--quiet"]
     command += ["--allow-code"] if allow_code else []
@@ -118,7 +120,9 @@ def run_ablation(
         raise ValueError(f"every config needs its own name, every run its own seed; got {names} and {list(seeds)}")
     variants = [Variant(config, seed, tuple(overrides), root) for config in configs for seed in seeds]
     for variant in variants:
-        _ = variant.settings  # every mistake in a config is said before the first run begins
+        name = variant.settings.model.name  # every mistake in a config is said before the first run begins
+        if not is_trained(name):
+            raise ValueError(f"{variant.config}: {name} has nothing to train; name it in evaluation.baselines")
     n_threads = max(1, (os.cpu_count() or 1) // n_jobs)
     first, *others = variants
     run = partial(run_variant, n_threads=n_threads, allow_code=allow_code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from mdmf.corruptions import Corruption
 from mdmf.engine.checkpoint import write_json
 from mdmf.engine.metrics import mean_and_spread
 from mdmf.engine.run_folder import RunFolder
-from mdmf.engine.tester import Protocol, file_sha256, run_test
+from mdmf.engine.tester import Protocol, file_sha256, read_result, run_test
 from mdmf.engine.workspace import Workspace
 from mdmf.models.build import model_sources
 from mdmf.settings import Settings
@@ -46,14 +47,15 @@ def run_robustness(
         out: folder of the result.
 
     Raises:
-        ValueError: for an unknown kind, or a strength that it does not have.
+        ValueError: for an unknown kind, a strength that it does not have, or runs that do not go into one table.
         FileNotFoundError: for a folder that is no run.
     """
+    if any(override.startswith(f"corrupt.{source}=") for override in overrides):
+        raise ValueError(f"corrupt.{source} is set by the kind and strengths of this command")
     corruptions = {strength: Corruption(kind, strength) if strength else "''" for strength in strengths}
     runs = [RunFolder.open(folder) for folder in folders]
-    for run in runs:
-        if not run.finished:
-            raise ValueError(f"{run.folder} has not finished training; finish it with train.py --resume first")
+    protocol = _check_runs(runs, [*overrides, f"corrupt.{source}=''"])
+    out.mkdir(parents=True, exist_ok=True)
     rows: dict[str, dict[float, list[float]]] = {}
     models: dict[str, str] = {}
     bar = tqdm(total=len(runs) * len(corruptions), desc=f"{kind} of {source}", unit="test", disable=not progress)
@@ -68,8 +70,8 @@ def run_robustness(
                 settings = run.settings([*overrides, "evaluation.baselines=[]", f"corrupt.{source}={seen}"])
                 row[strength].append(_accuracy(run, settings, allow_code=allow_code))
                 bar.update()
-    protocol = Protocol.of(runs[0].settings([*overrides, f"corrupt.{source}=''"]))
-    file = out / f"{source}_{kind}_{protocol.name}.json"
+    asked = json.dumps([[str(run.folder) for run in runs], list(strengths), list(overrides)])
+    file = out / f"{source}_{kind}_{protocol.name}_{hashlib.sha256(asked.encode()).hexdigest()[:6]}.json"
     result = {
         "source": source,
         "kind": kind,
@@ -86,13 +88,38 @@ def run_robustness(
     return result
 
 
+def _check_runs(runs: Sequence[RunFolder], overrides: Sequence[str]) -> Protocol:
+    """The protocol of all runs.
+
+    Raises:
+        ValueError: for a run that is unfinished or given twice, runs of different protocols or data, or runs of one
+            row that differ in more than their seed.
+    """
+    settings = [run.settings(list(overrides)) for run in runs]
+    models: dict[str, Any] = {}
+    for run, own in zip(runs, settings, strict=True):
+        if not run.finished:
+            raise ValueError(f"{run.folder} has not finished training; finish it with train.py --resume first")
+        if _asked(own) != _asked(settings[0]):
+            raise ValueError(f"{run.folder} is tested on other episodes than {runs[0].folder}; give each its own table")
+        name = _SEED_OF_NAME.sub("", run.folder.name)
+        if models.setdefault(name, own.model) != own.model:
+            raise ValueError(f"runs named {name} have different models; only seeds make one row")
+    if len({run.folder.resolve() for run in runs}) < len(runs):
+        raise ValueError("a run is given twice")
+    return Protocol.of(settings[0])
+
+
+def _asked(settings: Settings) -> tuple[Any, ...]:
+    return Protocol.of(settings), settings.data.name, settings.data.shapes
+
+
 def _accuracy(run: RunFolder, settings: Settings, *, allow_code: bool) -> float:
     """Accuracy in percent of a run's best weights, from its result file or a new test."""
     run.check_same_features(settings)
     protocol = Protocol.of(settings, trained_with=run.settings())
-    file = run.folder / f"test_{protocol.name}.json"
-    result = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    if result.get("checkpoint_sha256") != file_sha256(run.best):  # none yet, or of weights that are gone
+    result = read_result(run.folder / f"test_{protocol.name}.json", settings)
+    if result is None or result["checkpoint_sha256"] != file_sha256(run.best):  # none yet, or of weights that are gone
         workspace = Workspace(settings, progress=False, allow_code=allow_code)
         result = run_test(workspace, checkpoint=run.best, folder=run.folder, protocol=protocol)
     return result["models"][settings.model.name]["accuracy_percent"]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mdmf.data.flow import check_flow_method
+from mdmf.data.flow_files import find_flow_folder
 from mdmf.data.store import FeatureStore, StoreSettings, read_manifest
 from mdmf.data.store_builder import StoreBuilder
 from mdmf.encoders.clip import FrozenEncoder
@@ -41,7 +42,7 @@ class FeatureStores:
         progress: show a bar for long work.
 
     Raises:
-        ValueError: if flow is read from disk, and pixels are to be corrupted.
+        ValueError: if flow is to be read from a folder that does not exist.
         ImportError: if OpenCV lacks the method of flow.
     """
 
@@ -60,9 +61,10 @@ class FeatureStores:
         self._folders: dict[str, Path] = {}
         self._asked: dict[str, StoreSettings] = {}
         if "flow" in self.sources:
-            if corruption and settings.data.flow.method == "disk":
-                raise ValueError(f"{corruption} acts on frames, and flow of method 'disk' is not made from frames")
             check_flow_method(settings.data.flow.method)
+            folder = settings.data.flow.folder
+            if folder is not None and not folder.is_dir():
+                raise ValueError(f"{folder} is no folder; check the setting data.flow.folder")
 
     def asked(self, source: str) -> StoreSettings:
         """What a source's store must have been made with, as far as it is known without loading the encoder."""
@@ -85,6 +87,7 @@ class FeatureStores:
             seed=self.settings.corrupt.seed if self._corruption else frames.seed,
             modality=source,
             flow=FlowRule(**data.flow.model_dump(exclude={"folder"})) if source == "flow" else None,
+            flow_files=self._flow_files if source == "flow" and data.flow.method == "disk" else "",
             corruption=self._corruption,
         )
 
@@ -100,8 +103,6 @@ class FeatureStores:
         if own is not None and not self._corruption:
             return own
         content = [self.asked(source).to_json(), self._video_sizes]
-        if source == "flow" and data.flow.folder is not None:
-            content.append(str(data.flow.folder.resolve()))  # flows of other kinds look alike from outside
         key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
         parts = [data.name, *(["flow"] if source == "flow" else []), key]
         return (Path("stores") if own is None else own.parent) / "-".join(parts)
@@ -111,6 +112,18 @@ class FeatureStores:
         # Sizes tell other videos of the same names apart; times would differ from machine to machine.
         videos = [(r.video_id, r.class_name, r.group, content_size(r.path)) for r in self.records]
         return sorted(videos, key=str)
+
+    @cached_property
+    def _flow_files(self) -> str:
+        """Names the flow files on disk by their sizes: flow that was repaired or replaced is other flow."""
+        folder = self.settings.data.flow.folder
+        sizes = []
+        for record in self.records:
+            try:
+                sizes.append((record.video_id, content_size(find_flow_folder(folder or Path(), record.video_id))))
+            except ValueError:
+                sizes.append((record.video_id, -1))
+        return hashlib.sha256(json.dumps(sorted(sizes)).encode()).hexdigest()[:16]
 
     def extract(self) -> ExtractionSummary:
         """Finish the stores, from where any earlier run stopped; each video is decoded once for all of them."""

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,16 @@ class Protocol:
             other_model="-".join(models),
         )
 
+    def beside(self, folder: Path, settings: Settings, checkpoint: Path | None) -> Protocol:
+        """This protocol, or, where the folder holds its result for other settings or weights, one named by its own."""
+        path = folder / f"test_{self.name}.json"
+        result = read_result(path, settings)
+        weights = None if checkpoint is None or not checkpoint.is_file() else file_sha256(checkpoint)
+        if not path.is_file() or (result is not None and result["checkpoint_sha256"] == weights):
+            return self
+        key = _text_key(json.dumps([_deciding(settings.model_dump(mode="json")), weights], sort_keys=True))
+        return replace(self, other_data=f"{settings.data.name}-{key}")
+
     @property
     def name(self) -> str:
         """For file names: what is not the default is named."""
@@ -98,7 +108,7 @@ class Protocol:
 
 def _data_key(settings: Settings) -> str:
     """Names the videos, classes, splits and prompts of an experiment; how they are read does not count."""
-    return _key(settings.data, exclude={"n_workers", "decoder", "store", "flow_store", "flow"})
+    return _key(settings.data, exclude={"n_workers", "decoder", "store", "flow_store"})
 
 
 def _key(section: BaseModel, *, exclude: set[str] | None = None) -> str:
@@ -127,9 +137,7 @@ def run_test(workspace: Workspace, *, checkpoint: Path | None, folder: Path, pro
     """
     settings = workspace.settings
     _check_checkpoint(settings.model.name, checkpoint)  # before anything is encoded
-    for source in SOURCES:
-        if getattr(settings.corrupt, source) and source not in workspace.sources:
-            raise ValueError(f"corrupt.{source} is set, and nothing that is tested looks at {source}")
+    check_corruptions(workspace)
     workspace.check_episodes(protocol.split, n_way=protocol.n_way, n_shot=protocol.n_shot, n_query=protocol.n_query)
     sampler = _sampler(workspace, protocol, split=protocol.split, of_test=True)
     device = resolve_device(settings.training.device)
@@ -174,6 +182,34 @@ def _missing_shares(bank: FeatureBank, evaluation: Evaluation) -> dict[str, floa
     """source -> share of the queries that have no features of it; a source that every video has is not named."""
     presence = bank.presence(evaluation.episodes.query_rows)
     return {source: float((~present).float().mean()) for source, present in presence.items()}
+
+
+def check_corruptions(workspace: Workspace) -> None:
+    """See before any work whether what is to be corrupted is looked at.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    for source in SOURCES:
+        if getattr(workspace.settings.corrupt, source) and source not in workspace.sources:
+            raise ValueError(f"corrupt.{source} is set, and nothing that is tested looks at {source}")
+
+
+def read_result(path: Path, settings: Settings) -> dict[str, Any] | None:
+    """A test's result, if it is there, whole, and of these settings; what decides no number may differ."""
+    try:
+        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    asked, had = settings.model_dump(mode="json"), result.get("settings")
+    return result if had is not None and _deciding(had) == _deciding(asked) else None
+
+
+def _deciding(settings: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: dict(section) for name, section in settings.items() if name not in ("training", "output")}
+    for section, name in (("data", "n_workers"), ("evaluation", "after_training"), ("evaluation", "batch_episodes")):
+        kept[section].pop(name, None)
+    return kept
 
 
 def file_sha256(path: Path) -> str:

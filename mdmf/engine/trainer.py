@@ -21,6 +21,7 @@ from mdmf.engine.device import autocast, resolve_device
 from mdmf.engine.evaluator import evaluate
 from mdmf.engine.metrics import Accuracy
 from mdmf.engine.run_folder import RunFolder
+from mdmf.engine.tester import check_corruptions
 from mdmf.engine.workspace import Workspace
 from mdmf.models.two_branch import TwoBranch
 from mdmf.mutual.condition import TAUGHT_BY_NONE
@@ -321,6 +322,7 @@ def _check_before_encoding(workspace: Workspace) -> None:
     workspace.check_episodes("train", n_way=episode.n_way, n_shot=episode.n_shot, n_query=episode.n_query)
     workspace.check_episodes("val", n_way=episode.n_way, n_shot=episode.n_shot, n_query=evaluation.n_query)
     if evaluation.after_training:
+        check_corruptions(workspace)
         workspace.check_episodes(
             evaluation.split,
             n_way=evaluation.n_way or episode.n_way,

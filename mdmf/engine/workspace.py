@@ -352,7 +352,8 @@ class Workspace:
             n_lacking = int((~reader.ok[in_split] & usable).sum())
             if n_lacking:
                 notes.append(
-                    f"{n_lacking} of {usable.sum()} videos have no {source}; models of both sources use the other"
+                    f"{n_lacking} of {usable.sum()} videos have no {source}: models of both sources use the "
+                    f"other, models of {source} alone guess"
                 )
         return notes
 

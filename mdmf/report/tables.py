@@ -48,7 +48,7 @@ def result_table(result: Mapping[str, Any]) -> str:
         title += ", support and query from different recordings"
     table = text_table(["model", "accuracy % (95 %)", *(f"{name} alone" for name in branch_names)], rows)
     if protocol["other_data"]:
-        title += ", on data of other settings than the run's"
+        title += ", with other settings than an earlier test or than the run"
     if protocol["other_model"]:
         title += f", model changed after training ({protocol['other_model']})"
     notes = [*result["notes"]]

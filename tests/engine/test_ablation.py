@@ -35,7 +35,9 @@ def write_result(variant: Variant, changes: dict | None = None) -> None:
         report = {"by_trust_percent": 62.5, "teacher_percent": None}
         numbers |= {"reliability": report, "calibration_error": {"fused": 0.125}}
     RunFolder.create(variant.settings)
-    variant.result_file.write_text(json.dumps({"models": {"m2df": numbers}}))
+    variant.result_file.write_text(
+        json.dumps({"models": {"m2df": numbers}, "settings": variant.settings.model_dump(mode="json")})
+    )
     labels = np.array([[0, 1], [1, 0], [2, 3], [3, 2]])
     arrays = {
         **{

@@ -22,7 +22,11 @@ def runs(tmp_path, monkeypatch):
         strength = float(settings.corrupt.flow.partition(":")[2] or 0)
         tested.append((folder.name, strength))
         accuracy = 80.0 + settings.training.seed - 10 * strength
-        result = {"checkpoint_sha256": file_sha256(checkpoint), "models": {"amfar": {"accuracy_percent": accuracy}}}
+        result = {
+            "checkpoint_sha256": file_sha256(checkpoint),
+            "settings": settings.model_dump(mode="json"),
+            "models": {"amfar": {"accuracy_percent": accuracy}},
+        }
         write_json(folder / f"test_{protocol.name}.json", result)
         return result
 
@@ -54,7 +58,8 @@ def test_mean_and_spread_over_the_seeds_of_each_config(runs, tmp_path):
     assert result["rows"]["both"]["strengths"]["0.0"] == {"mean": 80.5, "spread": pytest.approx(0.5**0.5), "n_runs": 2}
     assert result["rows"]["both"]["strengths"]["0.5"]["mean"] == 75.5
     assert result["rows"]["rgb"]["strengths"]["0.5"] == {"mean": 80.0, "spread": None, "n_runs": 1}
-    written = tmp_path / "flow_missing_5way_1shot.json"
+    (written,) = tmp_path.glob("flow_missing_5way_1shot_*.json")
+    assert result["file"] == str(written)
     assert json.loads(written.read_text()) == result
     assert "75.50 ± 0.71" in robustness_table(result)
 
@@ -79,9 +84,27 @@ def test_a_changed_model_is_another_test(runs, tmp_path):
 
 def test_refuses_an_unfinished_run_and_an_impossible_strength(runs, tmp_path):
     folders, tested = runs
-    (folders[1] / "training.json").unlink()
+    unfinished = (folders[1] / "training.json").rename(folders[1] / "moved")
     with pytest.raises(ValueError, match="both-seed1 has not finished training"):
         ask(folders, tmp_path)
+    unfinished.rename(folders[1] / "training.json")
     with pytest.raises(ValueError, match="is a share, at most 1"):
         ask(folders[:1], tmp_path, strengths=(0.5, 2.0))
+    with pytest.raises(ValueError, match="a run is given twice"):
+        ask([folders[0], folders[0]], tmp_path)
+    with pytest.raises(ValueError, match="is set by the kind and strengths"):
+        ask(folders[:1], tmp_path, "corrupt.flow=drop:0.5")
     assert not tested
+
+
+def test_runs_of_other_episodes_or_models_do_not_go_into_one_table(runs, tmp_path):
+    folders, _ = runs
+    for name, changes, message in [
+        ("both-seed2", {"episode": {"n_way": 3}}, "is tested on other episodes"),
+        ("both-seed2", {"model": {"name": "amfir"}}, "runs named both have different models"),
+    ]:
+        values = {"model": {"name": "amfar"}, "output": {"root": str(tmp_path / message[:5]), "name": name}, **changes}
+        other = RunFolder.create(check_settings(values, source="test"))
+        other.summary.write_text("{}")
+        with pytest.raises(ValueError, match=message):
+            ask([folders[0], other.folder], tmp_path)

@@ -133,13 +133,22 @@ class TestFolder:
         assert [record.video_id for record in others] == [record.video_id for record in records]
         assert set(folders(others).values()).isdisjoint(folders(records).values())
 
-    def test_flows_of_another_folder_have_another_store(self, records, place):
-        mine, theirs = (
-            folders(records, data={"flow": {"method": "disk", "folder": str(place / name)}})
-            for name in ("mine", "theirs")
-        )
-        assert mine["rgb"] == theirs["rgb"]
-        assert mine["flow"] != theirs["flow"]
+    def test_other_flows_on_disk_have_another_store(self, records, place):
+        def found() -> dict[str, Path]:
+            return folders(records, data={"flow": {"method": "disk", "folder": str(place / "flows")}})
+
+        (place / "flows").mkdir()
+        without = found()
+        flow = (place / "flows" / records[0].video_id).with_suffix(".npy")
+        flow.parent.mkdir(parents=True)
+        flow.write_bytes(b"1234")
+        repaired = found()
+        flow.write_bytes(b"123456")
+        replaced = found()
+        assert without["rgb"] == repaired["rgb"] == replaced["rgb"]
+        assert len({without["flow"], repaired["flow"], replaced["flow"]}) == 3
+        with pytest.raises(ValueError, match=r"is no folder; check the setting data\.flow\.folder"):
+            folders(records, data={"flow": {"method": "disk", "folder": str(place / "nowhere")}})
 
     def test_a_folder_that_is_set_is_taken(self, records):
         found = folders(records, data={"store": "mine/a", "flow_store": "b"})
@@ -202,11 +211,6 @@ class TestFeatures:
         assert made.first.settings.corruption == "noise:0.5"
         assert made.first.table.video_id.tolist() == [record.video_id for record in records[-4:]]
         assert len(stores(chosen, records, ["rgb"], encoder=no_encoder).first) == 12  # the sound store is as it was
-
-    def test_pixels_of_flow_on_disk_cannot_be_corrupted(self, records):
-        chosen = settings(data={"flow": {"method": "disk", "folder": "flows"}})
-        with pytest.raises(ValueError, match=r"noise:0\.5 acts on frames, and flow of method 'disk' is not made from"):
-            stores(chosen, records, ["flow"], corruption="noise:0.5")
 
     def test_a_store_made_with_another_flow_is_refused(self, records):
         stores(settings(data={"flow_store": "flows"}), records).extract()

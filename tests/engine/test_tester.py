@@ -1,10 +1,11 @@
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mdmf.config import check_settings, dump_settings, load_settings
-from mdmf.engine.tester import Protocol, best_text_weight
+from mdmf.engine.tester import Protocol, best_text_weight, file_sha256
 
 
 def protocol(**values) -> Protocol:
@@ -34,6 +35,12 @@ def test_a_file_name_says_what_is_not_the_default(values, name):
 RUN = {"data": {"name": "clips", "root": "videos"}}
 
 
+def test_another_flow_is_other_data():
+    run = check_settings(RUN, source="run")
+    other = {"data": RUN["data"] | {"flow": {"method": "farneback"}}}
+    assert Protocol.of(check_settings(other, source="test"), trained_with=run).other_data
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -41,7 +48,6 @@ RUN = {"data": {"name": "clips", "root": "videos"}}
         {"n_workers": 3},
         {"store": "elsewhere"},
         {"flow_store": "elsewhere"},
-        {"flow": {"method": "disk", "folder": "elsewhere"}},  # features of another kind are refused before
     ],
 )
 def test_how_data_are_read_makes_them_no_other_data(data):
@@ -121,3 +127,20 @@ def test_text_weight_is_the_best_on_val_and_the_smallest_of_equals():
     assert best_text_weight(visual, visual, labels) == 0.0
     perfect = np.array([[[0.9, 0.1]]] * 4)
     assert best_text_weight(perfect, text, labels) == 0.0
+
+
+def test_a_test_of_other_settings_or_weights_is_written_beside_the_one_that_is_there(tmp_path):
+    settings = check_settings(RUN, source="test")
+    plain = Protocol.of(settings)
+    assert plain.beside(tmp_path, settings, None) == plain
+    weights = tmp_path / "a.safetensors"
+    weights.write_bytes(b"a")
+    result = {"settings": settings.model_dump(mode="json"), "checkpoint_sha256": file_sha256(weights)}
+    (tmp_path / f"test_{plain.name}.json").write_text(json.dumps(result))
+    assert plain.beside(tmp_path, settings, weights) == plain
+    other = check_settings({"data": RUN["data"] | {"flow": {"step": 2}}}, source="test")
+    names = {plain.name, plain.beside(tmp_path, other, weights).name, plain.beside(tmp_path, settings, None).name}
+    weights.write_bytes(b"b")
+    assert len(names | {plain.beside(tmp_path, settings, weights).name}) == 4
+    (tmp_path / f"test_{plain.name}.json").write_text("{")
+    assert plain.beside(tmp_path, settings, weights) != plain  # what cannot be read is not written over either

@@ -59,7 +59,7 @@ def cells(line: str) -> list[str]:
 def test_other_data_and_missing_sources_are_said():
     protocol = RESULT["protocol"] | {"other_data": "clips-abc123", "corrupt": "flow:missing:0.5"}
     text = result_table(RESULT | {"protocol": protocol, "missing": {"flow": 0.0525, "rgb": 1.0}})
-    assert text.splitlines()[0].endswith("than the run's")
+    assert text.splitlines()[0].endswith("than the run")
     assert "(5.2 % of the queries have no flow)" in text or "(5.3 % of the queries have no flow)" in text
     assert "(100.0 % of the queries have no rgb)" in text
     plain = result_table(RESULT)

@@ -300,7 +300,7 @@ class TestTwoModalities:
         own = [*disk, "evaluation.baselines=[flow_otam]", f"data.flow_store={place / 'disk'}"]
         assert main(["train", "--cfg", "clips", "--quiet", *small(world, *own, store=store)]) == 0
         said, result = capsys.readouterr().out, result_of(place / "runs/clips")
-        assert "(2 of 20 videos have no flow; " in said
+        assert "(2 of 20 videos have no flow: " in said
         assert f"({100 * result['missing']['flow']:.1f} % of the queries have no flow)" in said
         saved = np.load(place / f"runs/clips/{PLAIN}_episodes.npz", allow_pickle=False)
         lacks = np.isin(saved["video_ids"][saved["query_videos"]], lacking)
@@ -343,7 +343,7 @@ class TestTwoModalities:
         assert main(["test", "--run", str(run), "--quiet", *other]) == 0
         said = capsys.readouterr().out
         assert said.strip().startswith("others, test classes: 5-way 1-shot, 30 episodes")
-        assert "than the run's" in said.splitlines()[1]
+        assert "with other settings than an earlier test or than the run" in said.splitlines()[1]
         (file,) = run.glob(f"{PLAIN}_on_others-??????.json")
         assert f"result: {file}" in said
         result = json.loads(file.read_text())

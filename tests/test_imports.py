@@ -7,6 +7,7 @@ import mdmf
 
 ORDER = [
     {"cli"},
+    {"commands"},
     {"engine", "report"},
     {"models"},
     {"layers", "mutual"},
@@ -67,7 +68,7 @@ def test_decoding_workers_start_without_torch_or_pandas():
 
 
 def test_only_the_builder_the_engine_and_the_commands_read_settings():
-    of_settings, free = {"mdmf.config", "mdmf.settings"}, {"engine", "config.py"}
+    of_settings, free = {"mdmf.config", "mdmf.settings"}, {"engine", "commands", "config.py"}
     readers = {
         str(path.relative_to(PACKAGE))
         for path in PACKAGE.rglob("*.py")

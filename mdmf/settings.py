@@ -301,7 +301,10 @@ class EvaluationSettings(Section):
     n_shot: int | None = Field(None, ge=1, description="default: episode.n_shot")
     n_query: int = Field(1, ge=1, description="queries per class")
     seed: int = Field(0, ge=0, description="of validation and test episodes, the same for every training seed")
-    batch_episodes: int = Field(50, ge=1, description="episodes answered at once; changes no result")
+    batch_episodes: int = Field(100, ge=1, description="episodes answered at once; changes no result")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of the weights that embed test videos; bfloat16 pays where the processor has it"
+    )
     baselines: tuple[BaselineName, ...] = Field((), description="answered beside the model, on the same episodes")
 
 

@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import os
+import sys
 from pathlib import Path
 
 # Model hubs are never asked by a test: a missing file must fail at once and in the same way everywhere.
@@ -9,6 +10,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.append(str(REPOSITORY))  # benchmarks/plain.py is the oracle of CLIP-M2DF
 
 
 @pytest.fixture(scope="session")

@@ -1,134 +1,25 @@
 """Make the tiny CLIP of the demo again: `python tools/make_demo_encoder.py` (see mdmf/encoders/tiny/README.md)."""
 
-from __future__ import annotations
-
 import argparse
 import json
-import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import sys
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
-import yaml
-from safetensors.torch import save
-from torch.nn import functional
-
-from mdmf.data.shape_captions import CAPTION_KINDS, captioned_frames, scene_numbers
-from mdmf.data.shapes import SHAPES_SPLIT
-from mdmf.encoders.tiny_tokenizer import WordTokenizer
-from mdmf.encoders.tiny_training import (
-    Batch,
-    TinyTraining,
-    build_tiny_clip,
-    tiny_config,
-    to_image_tensor,
-    train_tiny_clip,
-)
-from mdmf.resources import resource_folder
-from mdmf.structures import Preprocess
-
-BATCH_SIZE = 128
-KIND_WEIGHTS = {"place": 4.0, "tilt": 2.0, "size": 2.0, "number": 2.0, "spread": 2.0, "arrangement": 2.0, "action": 1.5}
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also where only the requirements are installed
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--out", type=Path, default=resource_folder("tiny"), help="folder of the weights")
-    parser.add_argument("--steps", type=int, default=TinyTraining.n_steps, help="training steps")
+    """Read the options, train, and print what was reached."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, help="folder of the weights; default: that of the shipped ones")
+    parser.add_argument("--steps", type=int, help="training steps; default: those of the shipped encoder")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    from mdmf.engine.demo_encoder import make_demo_encoder
+    from mdmf.resources import resource_folder
 
-    torch.manual_seed(arguments.seed)
-    started = time.monotonic()
-    prompts = yaml.safe_load((resource_folder("prompts") / "shapes.yaml").read_text(encoding="utf-8"))["classes"]
-    sentences = {name: prompts[name] for name in SHAPES_SPLIT["train"]}
-    config = tiny_config(shared_words(sentences))
-    preprocess = Preprocess(**config["mdmf"]["preprocess"])
-    tokenizer = WordTokenizer(config["mdmf"]["words"], context_length=config["text_cfg"]["context_length"])
-    for class_prompts in prompts.values():  # every prompt must be readable before minutes are spent
-        tokenizer([class_prompts] if isinstance(class_prompts, str) else class_prompts)
-    model = build_tiny_clip(config)
-    batches = make_batches(arguments.seed, sentences, preprocess.crop_size)
-    train_tiny_clip(
-        model, batches, tokenizer=tokenizer, preprocess=preprocess, settings=TinyTraining(n_steps=arguments.steps)
-    )
-    reached = measure(model, tokenizer, preprocess, sentences, seed=arguments.seed + 1_000_000)
-    reached["minutes"] = round((time.monotonic() - started) / 60, 1)
-    record = {"seed": arguments.seed, "n_steps": arguments.steps, "batch_size": BATCH_SIZE, "reached": reached}
-    write(arguments.out, model, config, record)
-    print(json.dumps(record, indent=2))
-
-
-def shared_words(sentences: dict[str, str]) -> list[str]:
-    """All words of the captions, sorted: those of a good many frames of every kind."""
-    rng = np.random.default_rng(0)
-    captions = set(sentences.values()) | {"a shape"}
-    for kind in CAPTION_KINDS:
-        captions.update(captioned_frames(rng, kind, n_frames=800, size=4, action_sentences=sentences).captions)
-    return sorted({word for caption in captions for word in caption.split()})
-
-
-def make_batches(seed: int, sentences: dict[str, str], size: int) -> Iterator[Batch]:
-    """Batches without end, each of one kind of caption; the next one is drawn while this one is learned."""
-    weights = np.array([KIND_WEIGHTS.get(kind, 1.0) for kind in CAPTION_KINDS])
-
-    def make(index: int) -> Batch:
-        rng = np.random.default_rng([seed, index])
-        kind = CAPTION_KINDS[rng.choice(len(CAPTION_KINDS), p=weights / weights.sum())]
-        made = captioned_frames(rng, kind, n_frames=BATCH_SIZE, size=size, action_sentences=sentences)
-        return Batch(made.frames, made.captions, *scene_numbers(made.sprites))
-
-    with ThreadPoolExecutor(1) as pool:
-        index, coming = 0, pool.submit(make, 0)
-        while True:
-            batch, index = coming.result(), index + 1
-            coming = pool.submit(make, index)
-            yield batch
-
-
-@torch.inference_mode()
-def measure(
-    model: torch.nn.Module, tokenizer: WordTokenizer, preprocess: Preprocess, sentences: dict[str, str], *, seed: int
-) -> dict[str, Any]:
-    """What the encoder knows of frames it has not seen: caption retrieval per kind, and R² of a linear reading."""
-    rng = np.random.default_rng(seed)
-    accuracy: dict[str, float] = {}
-    reading: dict[str, float] = {}
-    for kind in CAPTION_KINDS:
-        made = captioned_frames(rng, kind, n_frames=1500, size=preprocess.crop_size, action_sentences=sentences)
-        features = model.encode_image(to_image_tensor(made.frames, preprocess))
-        different = sorted(set(made.captions))
-        texts = functional.normalize(model.encode_text(tokenizer(different)), dim=-1)
-        chosen = (functional.normalize(features, dim=-1) @ texts.T).argmax(dim=-1)
-        accuracy[kind] = round(
-            float(np.mean([different[i] == c for i, c in zip(chosen, made.captions, strict=True)])), 3
-        )
-        if kind == "place":
-            sprites, read = made.sprites, features.double().numpy()
-            reading["x"] = linear_r2(read, sprites.centre[:, 0, 0])
-            reading["y"] = linear_r2(read, sprites.centre[:, 0, 1])
-            reading["log_radius"] = linear_r2(read, np.log(sprites.radius[:, 0]))
-    return {"caption_accuracy": accuracy, "linear_r2": reading}
-
-
-def linear_r2(features: np.ndarray, target: np.ndarray) -> float:
-    """R² on the second half of the rows of a ridge regression fitted on the first half."""
-    inputs = np.concatenate([features, np.ones((len(features), 1))], axis=1)
-    half = len(inputs) // 2
-    gram = inputs[:half].T @ inputs[:half] + 1e-2 * np.eye(inputs.shape[1])
-    predicted = inputs[half:] @ np.linalg.solve(gram, inputs[:half].T @ target[:half])
-    return round(float(1 - np.mean((predicted - target[half:]) ** 2) / np.var(target[half:])), 3)
-
-
-def write(folder: Path, model: torch.nn.Module, config: dict[str, Any], record: dict[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: value.to(torch.float16).contiguous() for name, value in model.state_dict().items()}
-    (folder / "tiny_clip.safetensors").write_bytes(save(weights))
-    config["mdmf"]["training"] = record
-    (folder / "tiny_clip.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    out = arguments.out or resource_folder("tiny")
+    print(json.dumps(make_demo_encoder(out, n_steps=arguments.steps, seed=arguments.seed), indent=2))
 
 
 if __name__ == "__main__":

@@ -34,10 +34,9 @@ class EpisodeRows:
     def __len__(self) -> int:
         return len(self.class_ids)
 
-    @classmethod
-    def concatenate(cls, batches: Sequence[Self]) -> Self:
-        """Several batches as one."""
-        return cls(*(np.concatenate([getattr(batch, field.name) for batch in batches]) for field in fields(cls)))
+    def part(self, start: int, stop: int) -> Self:
+        """Episodes start … stop - 1 of these."""
+        return type(self)(*(getattr(self, field.name)[start:stop] for field in fields(self)))
 
 
 def _stream_key(seed: int, split: str) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The test protocol: models answer the same episodes, batch by batch (METHODS 7)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mdmf.data.episodes import EpisodeRows, EpisodeSampler
+from mdmf.engine.answerers import EpisodeBatch, answerer
 from mdmf.engine.bank import FeatureBank
 from mdmf.engine.metrics import Accuracy, episode_accuracy
-from mdmf.engine.token_cache import answerer
 from mdmf.structures import EpisodeOutput
 
 
@@ -88,6 +88,7 @@ def evaluate(
     n_episodes: int,
     batch_episodes: int,
     progress: str | None = None,
+    precision: str = "float32",
 ) -> Evaluation:
     """Let every model answer episodes 0 … n_episodes - 1 of the sampler.
 
@@ -95,25 +96,24 @@ def evaluate(
 
     Args:
         models: name in tables -> model.
+        batch_episodes: answered at once; changes no result.
         progress: title of a progress bar; None shows none.
+        precision: of the weights that embed videos, `float32` or `bfloat16`.
     """
     modes = {name: model.training for name, model in models.items()}
     outputs: dict[str, list[EpisodeOutput]] = {name: [] for name in models}
-    batches: list[EpisodeRows] = []
     for model in models.values():
         model.eval()
-    answers = {name: answerer(model, bank) for name, model in models.items()}
+    answers = {name: answerer(model, bank, precision=precision) for name, model in models.items()}
+    rows = sampler.batch(0, n_episodes)
+    for name, answer in answers.items():
+        answer.prepare(rows, progress=None if progress is None else f"{progress}: videos of {name}")
     with tqdm(total=n_episodes, desc=progress, unit="episode", disable=progress is None) as bar:
         for start in range(0, n_episodes, batch_episodes):
-            rows = sampler.batch(start, min(batch_episodes, n_episodes - start))
-            batches.append(rows)
-            blind = replace(bank.episode(rows), query_labels=None, class_ids=None)
+            batch = EpisodeBatch(rows.part(start, start + batch_episodes), bank)
             for name, answer in answers.items():
-                outputs[name].append(answer(blind, rows))
-            bar.update(len(rows))
+                outputs[name].append(answer(batch))
+            bar.update(len(batch.rows))
     for name, model in models.items():
         model.train(modes[name])
-    return Evaluation(
-        episodes=EpisodeRows.concatenate(batches),
-        answers={name: _answers(parts) for name, parts in outputs.items()},
-    )
+    return Evaluation(episodes=rows, answers={name: _answers(parts) for name, parts in outputs.items()})

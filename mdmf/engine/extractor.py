@@ -107,6 +107,7 @@ def extract_features(
     flow_folder: Path | None = None,
     n_workers: int | None = None,
     batch_frames: int = 256,
+    encodes_on_cpu: bool = False,
     load: ClipLoader = load_clip_views,
     progress: bool = True,
 ) -> ExtractionSummary:
@@ -123,6 +124,7 @@ def extract_features(
         flow_folder: where the flows lie, for a flow rule of method `disk`.
         n_workers: processes that decode; 0 decodes in this one; None chooses by the number of videos and cores.
         batch_frames: most frames an encoder is given at once.
+        encodes_on_cpu: the encoders compute on the cores that the workers decode on.
         load: called as `load_clip_views` is; importable, for the workers.
         progress: show a bar.
 
@@ -140,6 +142,7 @@ def extract_features(
         encoders={source: _checked_encoder(source, store, encoders or {}) for source, store in left.items()},
         views={source: _source_view(store.settings, flow_folder) for source, store in left.items()},
         batch_frames=batch_frames,
+        encodes_on_cpu=encodes_on_cpu,
     )
     if left:
         n_pending = len(records) - min(store.n_finished for store in left.values())
@@ -147,7 +150,7 @@ def extract_features(
         with DecodePool(load, n_workers=n_workers) as pool:
             for group in joint_groups(left):
                 with _bar(group, progress) as bar:
-                    work.fill(group, pool, look_ahead=_look_ahead(group, n_workers), bar=bar)
+                    work.fill(group, pool, look_ahead=work.look_ahead(group, n_workers), bar=bar)
     summaries = {
         source: _summary(store, work.n_videos[source], work.n_frames[source]) for source, store in stores.items()
     }
@@ -194,6 +197,7 @@ class _Work:
     encoders: Mapping[str, FrozenEncoder]
     views: Mapping[str, SourceView]
     batch_frames: int
+    encodes_on_cpu: bool
     n_videos: Counter[str] = field(default_factory=Counter)
     n_frames: Counter[str] = field(default_factory=Counter)
 
@@ -210,6 +214,16 @@ class _Work:
                 time.sleep(POLL_SECONDS)
                 _advance(bar, stores)
         _advance(bar, stores)
+
+    def look_ahead(self, stores: Mapping[str, StoreBuilder], n_workers: int) -> int:
+        """Chunks to decode while others are encoded: two videos a worker, a chunk at least; none without workers.
+
+        None either where the encoder computes on the cores that the workers fill: one after the other, each with all
+        cores, takes no longer, and threads that wait for each other by spinning are not in each other's way.
+        """
+        if self.encodes_on_cpu and n_workers >= _n_cores():
+            return 0
+        return math.ceil(2 * n_workers / next(iter(stores.values())).rows_per_chunk)
 
     def _store(self, stores: Mapping[str, StoreBuilder], joint_claim: JointClaim, clips: Sequence[Decoded]) -> None:
         for source, claim in joint_claim.claims.items():
@@ -316,13 +330,11 @@ def _summary(store: StoreBuilder, n_own: int, n_frames: int) -> SourceSummary:
 def _automatic_workers(n_pending: int) -> int:
     if n_pending < MIN_VIDEOS_FOR_WORKERS:
         return 0
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MAX_AUTOMATIC_WORKERS, n_cores)
+    return min(MAX_AUTOMATIC_WORKERS, _n_cores())
 
 
-def _look_ahead(stores: Mapping[str, StoreBuilder], n_workers: int) -> int:
-    """Chunks to decode ahead: two videos a worker, a chunk at least; none without workers."""
-    return math.ceil(2 * n_workers / next(iter(stores.values())).rows_per_chunk)
+def _n_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _bar(stores: Mapping[str, StoreBuilder], progress: bool) -> tqdm:

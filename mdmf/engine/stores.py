@@ -20,6 +20,7 @@ from mdmf.data.store import FeatureStore, StoreSettings, read_manifest
 from mdmf.data.store_builder import StoreBuilder
 from mdmf.encoders.clip import FrozenEncoder
 from mdmf.engine.bank import FeatureReader
+from mdmf.engine.device import resolve_device
 from mdmf.engine.extractor import ExtractionSummary, extract_features
 from mdmf.engine.readers import ReorderedReader
 from mdmf.settings import EncoderSettings, Settings
@@ -145,6 +146,9 @@ class FeatureStores:
             encoders=encoders,
             flow_folder=self.settings.data.flow.folder,
             n_workers=self.settings.data.n_workers,
+            encodes_on_cpu=all(
+                resolve_device(self.settings.encoder.of(source).device).type == "cpu" for source in self.sources
+            ),
             batch_frames=self.settings.encoder.batch_frames,
             progress=self.progress,
         )

@@ -158,6 +158,7 @@ def run_test(workspace: Workspace, *, checkpoint: Path | None, folder: Path, pro
         sampler,
         n_episodes=protocol.n_episodes,
         batch_episodes=settings.evaluation.batch_episodes,
+        precision=settings.evaluation.precision,
         progress=f"testing {protocol.name}" if workspace.progress else None,
     )
     class_names = workspace.index.classes[protocol.split]

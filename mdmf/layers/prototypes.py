@@ -14,7 +14,7 @@ def class_prototypes(support: Tensor, present: Tensor | None = None) -> Tensor:
         (E, N, ...).
     """
     if present is None:
-        return support.mean(dim=2)
+        return support[:, :, 0] if support.shape[2] == 1 else support.mean(dim=2)  # one shot: no copy
     weight = present.reshape(*present.shape, *[1] * (support.dim() - 3)).to(support.dtype)
     return (support * weight).sum(dim=2) / weight.sum(dim=2).clamp(min=1)
 

@@ -60,7 +60,10 @@ class PromptSelector(nn.Module):
 
     def posterior(self, class_text: Tensor, query: Tensor) -> Tensor:
         """p: (E, N, D), (E, Q, T, D) -> (E, Q, N)."""
-        scores = top_frames_similarity(class_text, query, top_k=self.top_k, eps=self.eps)
+        return self.posterior_of(top_frames_similarity(class_text, query, top_k=self.top_k, eps=self.eps))
+
+    def posterior_of(self, scores: Tensor) -> Tensor:
+        """p from the similarities of `top_frames_similarity`: (..., N) -> (..., N)."""
         return (self.scale * scores).softmax(dim=-1)
 
     def choose(self, posterior: Tensor, draws: Tensor | None = None) -> Tensor:

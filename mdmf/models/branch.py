@@ -35,6 +35,14 @@ class PromptedEpisode:
     query_present: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class FusedVideos:
+    """Videos after fusion: frames (..., T, D), and the token (..., D) that the text certainty is taken from."""
+
+    frames: Tensor
+    text: Tensor
+
+
 class ViewBranch(nn.Module):
     """One view of CLIP-M2DF: temporal context, fusion with the prompt, OTAM distance to each class's prototype."""
 
@@ -59,30 +67,35 @@ class ViewBranch(nn.Module):
         """Frames and the prompt of each video, fused: (B, T, D), (B, D) -> (B, 1+T, D)."""
         return self.fusion(prompt, self.context(features), features)
 
+    def cut(self, tokens: Tensor) -> FusedVideos:
+        """Fused tokens in their named parts: (..., 1+T, D)."""
+        token = 0 if self.certainty_token == "prompt" else 1
+        return FusedVideos(frames=tokens[..., 1:, :], text=tokens[..., token, :])
+
     def compare(
         self,
-        support_tokens: Tensor,
-        query_tokens: Tensor,
+        support: FusedVideos,
+        query: FusedVideos,
         *,
         support_present: Tensor | None = None,
         query_present: Tensor | None = None,
     ) -> BranchOutput:
-        """Logits and text similarity from fused tokens.
+        """Logits and text similarity from fused videos.
 
         Args:
-            support_tokens: (E, N, K, 1+T, D).
-            query_tokens: (E, Q, 1+T, D).
+            support: (E, N, K) videos.
+            query: (E, Q) videos.
             support_present: (E, N, K) bool, the videos that have features; None: all.
             query_present: (E, Q) bool, likewise.
         """
-        prototypes = class_prototypes(support_tokens, support_present)  # (E, N, K, 1+T, D) -> (E, N, 1+T, D)
+        frames = class_prototypes(support.frames, support_present)  # (E, N, K, T, D) -> (E, N, T, D)
+        text = class_prototypes(support.text, support_present)  # (E, N, K, D) -> (E, N, D)
         distance = otam_distance(
-            frame_distance(query_tokens[:, :, 1:], prototypes[:, :, 1:], eps=self.eps),
+            frame_distance(query.frames, frames, eps=self.eps),
             temperature=self.otam_temperature,
             directions=self.otam_directions,
         )
-        token = 0 if self.certainty_token == "prompt" else 1
-        text_similarity = cosine_similarity(query_tokens[:, :, token], prototypes[:, :, token], eps=self.eps)
+        text_similarity = cosine_similarity(query.text, text, eps=self.eps)
         logits = logits_from_distance(distance)
         usable = query_usable(support_present, query_present, n_queries=logits.shape[1])
         if usable is not None:
@@ -96,8 +109,8 @@ class ViewBranch(nn.Module):
         prompts = torch.cat([episode.support_prompt.flatten(1, 2), episode.query_prompt], dim=1)
         tokens = self.fuse(features.flatten(0, 1), prompts.flatten(0, 1)).unflatten(0, (E, -1))
         output = self.compare(
-            tokens[:, : N * K].unflatten(1, (N, K)),
-            tokens[:, N * K :],
+            self.cut(tokens[:, : N * K].unflatten(1, (N, K))),
+            self.cut(tokens[:, N * K :]),
             support_present=episode.support_present,
             query_present=episode.query_present,
         )

@@ -83,20 +83,33 @@ class TwoBranch(nn.Module, ABC):
         """Answer a batch of episodes; the losses that the episode's contents allow come with the answer."""
         prepared = self.prepare(episode)
         outputs = {name: branch(prepared) for name, branch in self.branches.items()}
-        return self.conclude(episode, prepared, outputs)
+        losses = self.extra_losses(episode, prepared, outputs)
+        return self.conclude(outputs, query_labels=episode.query_labels, losses=losses)
 
-    def conclude(self, episode: Episode, prepared: Any, outputs: Mapping[str, BranchOutput]) -> EpisodeOutput:
-        """From what the branches say to the answer and its losses."""
+    def conclude(
+        self,
+        outputs: Mapping[str, BranchOutput],
+        *,
+        query_labels: Tensor | None = None,
+        losses: Mapping[str, Tensor] | None = None,
+    ) -> EpisodeOutput:
+        """From what the branches say to the answer and its losses.
+
+        Args:
+            outputs: of each branch.
+            query_labels: (E, Q), for the cross-entropy.
+            losses: of the method's own, to stand beside those of every method.
+        """
         logits = {name: output.logits for name, output in outputs.items()}  # each (E, Q, N)
         selection = self.selection(outputs) if len(outputs) == 2 else Selection()
         fused_logits = self.fusion(logits, selection.shares)  # (E, Q, N)
 
-        losses = self.extra_losses(episode, prepared, outputs)
+        losses = dict(losses or {})
         losses["distill_loss"] = mutual_distillation(
             logits, selection.taught, selection.teacher_weight, detach_teacher=self.detach_teacher
         )
-        if episode.query_labels is not None:
-            losses["cross_entropy_loss"] = self._answer_loss(fused_logits, logits, episode.query_labels)
+        if query_labels is not None:
+            losses["cross_entropy_loss"] = self._answer_loss(fused_logits, logits, query_labels)
         return EpisodeOutput(
             logits=fused_logits,
             branch_logits=logits,

@@ -1,155 +1,60 @@
-from dataclasses import replace
-
 import pytest
 import torch
-from small_world import FLOW_D, D, MemoryStore, small_bank, small_sampler, two_source_bank
 
-from mdmf.engine.bank import FeatureBank
-from mdmf.engine.token_cache import EmbeddingCache, FusionCache, answerer
-from mdmf.models.baselines import ZeroShotBaseline
-from mdmf.models.build import build_model
-from mdmf.models.text_at_test import TextAtTest
-from mdmf.settings import ModelSettings
+from mdmf.engine.token_cache import TokenCache
 
 
-def small_model(**settings):
-    torch.manual_seed(0)
-    settings = ModelSettings(hidden_size=16, n_heads=2, **settings)
-    return build_model(settings, feature_sizes={"rgb": D}, logit_scale=10.0).eval()
+class Counting:
+    """Makes (B, 2) tokens that tell their key, and notes what was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[int]] = []
+
+    def __call__(self, keys: torch.Tensor) -> dict[str, torch.Tensor]:
+        self.asked.append(keys.tolist())
+        return {"token": torch.stack([keys, 10 * keys], dim=1).float(), "number": keys.float()}
 
 
-@pytest.mark.parametrize("selector", ["argmax", "sample", "off", "expect"])
-@pytest.mark.parametrize("max_bytes", [2**30, 20_000, 1])
-def test_answers_are_those_of_the_model(selector, max_bytes, monkeypatch):
-    """With room for everything, for a part, and for nothing; the same answers batch after batch."""
-    monkeypatch.setattr(FusionCache.__init__, "__kwdefaults__", {"max_bytes": max_bytes})
-    store, model = MemoryStore(), small_model(selector_test=selector)
-    bank, sampler = small_bank(store), small_sampler(store, split="test")
-    answer = answerer(model, bank)
-    with torch.inference_mode():
-        for start in (0, 5, 10):
-            rows = sampler.batch(start, 5)
-            blind = replace(bank.episode(rows), query_labels=None, class_ids=None)
-            cached, plain = answer(blind, rows), model(blind)
-            torch.testing.assert_close(cached.logits, plain.logits, atol=1e-5, rtol=1e-5)
-            assert torch.equal(cached.teacher, plain.teacher)
-            for view in ("local", "global"):
-                torch.testing.assert_close(cached.certainty[view], plain.certainty[view], atol=1e-5, rtol=0)
+def make_cache(make: Counting, **settings) -> TokenCache:
+    return TokenCache(1000, make, device=torch.device("cpu"), **settings)
 
 
-def test_each_pair_is_fused_once(monkeypatch):
-    store, model = MemoryStore(), small_model()
-    bank, sampler = small_bank(store), small_sampler(store, split="test")
-    fused = []
-    branch = model.branches["local"]
-    plain_fuse = branch.fuse
-    monkeypatch.setattr(
-        branch, "fuse", lambda features, prompt: fused.append(len(prompt)) or plain_fuse(features, prompt)
-    )
-    answer = answerer(model, bank)
-    with torch.inference_mode():
-        for start in range(0, 600, 50):
-            rows = sampler.batch(start, 50)
-            answer(bank.episode(rows), rows)
-    n_asked = 600 * (3 + 6)
-    assert sum(fused) <= 48 * 6 < n_asked / 10
-    assert fused[-1] < fused[0]
+def test_tokens_are_those_of_their_keys_whatever_the_order():
+    make = Counting()
+    cache = make_cache(make)
+    keys = torch.tensor([[7, 3, 7], [999, 0, 3]])
+    cache.prepare(keys)
+    assert torch.equal(cache.tokens("token", keys), torch.stack([keys, 10 * keys], dim=-1).float())
+    assert make.asked == [[0, 3, 7, 999]]  # sorted, each once
+    cache.prepare(torch.tensor([3, 5]))
+    assert make.asked[1:] == [[5]]
+    assert torch.equal(cache.tokens("number", keys), keys.float())
 
 
-def test_text_at_test_is_combined_with_the_cached_answer():
-    store, model = MemoryStore(), small_model()
-    bank, sampler = small_bank(store), small_sampler(store, split="test")
-    wrapped = TextAtTest(model, ZeroShotBaseline(logit_scale=10.0), weight=0.4).eval()
-    rows = sampler.batch(0, 4)
-    episode = bank.episode(rows)
-    with torch.inference_mode():
-        cached, plain = answerer(wrapped, bank)(episode, rows).logits, wrapped(episode).logits
-    torch.testing.assert_close(cached, plain, atol=1e-5, rtol=1e-5)
-    assert not torch.allclose(plain, model(episode).logits)
+@pytest.mark.parametrize("n_fit", [0, 1, 130, 10_000])
+def test_room_for_some_gives_the_same_tokens(n_fit):
+    make = Counting()
+    cache = make_cache(make, max_bytes=12 * n_fit)
+    generator = torch.Generator().manual_seed(n_fit)
+    cache.prepare_ahead(torch.arange(0, 1000, 3))
+    for _ in range(30):
+        keys = torch.randint(1000, (40,), generator=generator)
+        cache.prepare(keys)
+        assert torch.equal(cache.tokens("number", keys), keys.float())
 
 
-BAD = {"bad_rgb": (4, 12, 30), "bad_flow": (0, 9, 10, 33, 47)}
-MULTI_MODAL = ["amfar", "amfir", "late_fusion", "early_concat", "early_attention"]
+def test_preparing_ahead_stops_where_the_room_ends():
+    make = Counting()
+    cache = make_cache(make, max_bytes=12 * 300)
+    cache.prepare_ahead(torch.arange(1000))
+    assert [len(keys) for keys in make.asked] == [128, 128]
+    cache.prepare(torch.tensor([255, 256]))
+    assert make.asked[2] == [256]
 
 
-def multi_modal(name: str, **settings):
-    torch.manual_seed(0)
-    settings = ModelSettings(name=name, hidden_size=16, n_heads=1, **settings)
-    return build_model(settings, feature_sizes={"rgb": D, "flow": FLOW_D}).eval()
-
-
-def assert_answers_as_the_model(model, bank: FeatureBank, *, n_shot: int, n_batches: int = 3) -> None:
-    """Everything that a model says of an episode, batch after batch."""
-    sampler = small_sampler(MemoryStore(), split="test", n_shot=n_shot)
-    answer = answerer(model, bank)
-    with torch.inference_mode():
-        for start in range(0, 5 * n_batches, 5):
-            rows = sampler.batch(start, 5)
-            blind = replace(bank.episode(rows), query_labels=None, class_ids=None)
-            cached, plain = answer(blind, rows), model(blind)
-            torch.testing.assert_close(cached.logits, plain.logits, atol=1e-5, rtol=1e-5)
-            for name in ("branch_logits", "certainty", "fusion_weight"):
-                first, second = getattr(cached, name), getattr(plain, name)
-                assert list(first) == list(second)
-                for branch in first:
-                    torch.testing.assert_close(first[branch], second[branch], atol=1e-5, rtol=1e-5)
-            assert (cached.teacher is None) == (plain.teacher is None)
-            assert plain.teacher is None or torch.equal(cached.teacher, plain.teacher)
-
-
-@pytest.mark.parametrize("missing", [{}, BAD], ids=["complete", "missing"])
-@pytest.mark.parametrize("n_shot", [1, 2])
-@pytest.mark.parametrize("name", MULTI_MODAL)
-def test_embeddings_from_the_cache_give_the_answers_of_the_model(name, n_shot, missing):
-    """AMFIR with two shots also weighs the branches by their support."""
-    assert_answers_as_the_model(multi_modal(name), two_source_bank(**missing), n_shot=n_shot)
-
-
-@pytest.mark.parametrize("max_bytes", [3000, 1])
-@pytest.mark.parametrize("name", ["amfir", "early_concat"])
-def test_a_cache_too_small_for_all_or_for_any_gives_the_same_answers(name, max_bytes, monkeypatch):
-    monkeypatch.setattr(EmbeddingCache.__init__, "__kwdefaults__", {"max_bytes": max_bytes})
-    assert_answers_as_the_model(multi_modal(name), two_source_bank(**BAD), n_shot=2)
-
-
-def test_one_modality_needs_no_features_of_the_other():
-    torch.manual_seed(0)
-    settings = ModelSettings(name="amfar", modalities=("rgb",), hidden_size=16, n_heads=1)
-    model = build_model(settings, feature_sizes={"rgb": D}).eval()
-    assert_answers_as_the_model(model, small_bank(MemoryStore(bad=(4, 12))), n_shot=1)
-
-
-def test_each_video_is_embedded_once(monkeypatch):
-    model, bank = multi_modal("amfar"), two_source_bank(**BAD)
-    sampler = small_sampler(MemoryStore(), split="test")
-    answer = answerer(model, bank)
-    assert isinstance(answer, EmbeddingCache)
-    embedded = dict.fromkeys(model.modality_branches, 0)
-    for name, branch in model.modality_branches.items():
-
-        def counting(features, *, name=name, plain=branch.embed):
-            embedded[name] += len(next(iter(features.values())))
-            return plain(features)
-
-        monkeypatch.setattr(branch, "embed", counting)
-    with torch.inference_mode():
-        for start in range(0, 300, 50):
-            rows = sampler.batch(start, 50)
-            answer(bank.episode(rows), rows)
-    assert embedded == {"rgb": bank.n_videos, "flow": bank.n_videos}
-
-
-def test_text_at_test_is_combined_with_cached_embeddings():
-    model, bank = multi_modal("amfar"), two_source_bank(**BAD)
-    wrapped = TextAtTest(model, ZeroShotBaseline(logit_scale=10.0), weight=0.4).eval()
-    assert_answers_as_the_model(wrapped, bank, n_shot=1)
-    rows = small_sampler(MemoryStore(), split="test").batch(0, 4)
-    episode = bank.episode(rows)
-    with torch.inference_mode():
-        assert not torch.allclose(answerer(wrapped, bank)(episode, rows).logits, model(episode).logits)
-
-
-def test_training_variants_are_never_answered_from_the_cache():
-    """Tokens are kept by video: a bank that gives several variants of one must not be answered so."""
-    model, bank = multi_modal("amfar"), two_source_bank(n_variants=2)
-    assert not isinstance(answerer(model, bank), EmbeddingCache)
+def test_nothing_to_prepare_is_nothing_to_make():
+    make = Counting()
+    cache = make_cache(make)
+    cache.prepare_ahead(torch.empty(0, dtype=torch.long))
+    cache.prepare(torch.empty(0, dtype=torch.long))
+    assert make.asked == []

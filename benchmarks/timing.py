@@ -1,0 +1,66 @@
+"""Timing some work, and a table of what came out."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from mdmf.report.tables import text_table
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Seconds of some repeats."""
+
+    seconds: list[float]
+
+    @property
+    def median(self) -> float:
+        """Of the seconds."""
+        return statistics.median(self.seconds)
+
+    def __str__(self) -> str:
+        unit, factor = ("s", 1) if self.median >= 1 else ("ms", 1000)
+        low, high = min(self.seconds) * factor, max(self.seconds) * factor
+        return f"{self.median * factor:.3g} {unit} ({low:.3g}-{high:.3g})"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    what: str
+    ours: Timed
+    asked: str
+    reached: bool
+    plain: Timed | None = None
+    ratio: float | None = None
+    more: dict[str, float] = field(default_factory=dict)
+
+
+def timed(work: Callable[[], object], *, repeats: int, warm_up: int = 1) -> Timed:
+    """Time some work."""
+    for _ in range(warm_up):
+        work()
+    seconds = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    return Timed(seconds)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """What was asked and what was reached, a line per row."""
+    lines = [
+        [
+            row.what,
+            str(row.ours),
+            "" if row.plain is None else str(row.plain),
+            "" if row.ratio is None else f"{row.ratio:.3g}x",
+            row.asked,
+            "yes" if row.reached else "NO",
+        ]
+        for row in rows
+    ]
+    return text_table(["what", "ours: median (range)", "plain, one episode", "ratio", "asked", "reached"], lines)

@@ -82,7 +82,7 @@ def start_row(folder: Path, *, n_videos: int = 100_000, n_classes: int = 100) ->
     code = _START.format(root=str(ROOT), videos=str(videos), store=str(world.folder), n_videos=n_videos)
     measured = []
     for _ in range(3):
-        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True)
         measured.append(json.loads(done.stdout))
     ours, memory = Timed([seconds for seconds, _ in measured]), statistics.median(memory for _, memory in measured)
     return Row(

@@ -1,17 +1,17 @@
-"""How the cost grows with the size: `python benchmarks/sizes.py [--json F]`.
+"""How the cost grows with the size: `python benchmarks/sizes.py [--json F]`, about four minutes on 2 cores.
 
 A test with CLIP-M2DF, D = 512, from 24 classes × 100 videos, T = 8, 5-way 1-shot, 2,000 episodes; one of these is
-changed at a time. A power of 1 means that the time is proportional to the size, 0 that it does not depend on it.
+changed at a time. Where the cost is linear, each added one costs the same, however many there are already.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -39,24 +39,32 @@ def cost(what: str, size: int, folder: Path) -> Timed:
     return protocol(world, n_way=n_way, n_shot=n_shot, n_episodes=n_episodes)[0]
 
 
+def growth_table(numbers: list[dict[str, Any]]) -> str:
+    """A line per size; what each added one costs is seen from the size before it."""
+    lines = []
+    for before, row in zip([None, *numbers], numbers, strict=False):
+        taken, added = Timed(row["seconds"]), ""
+        if before is not None and before["what"] == row["what"]:
+            more = taken.median - Timed(before["seconds"]).median
+            added = f"{1000 * more / (row['size'] - before['size']):.3g} ms"
+        lines.append([row["what"], f"{row['size']:,}", str(taken), added])
+    return text_table(["what", "size", "time: median (range)", "each added one"], lines)
+
+
 def main() -> None:
     """Measure, print a table, write JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, metavar="F", help="file for the numbers")
     parser.add_argument("--only", nargs="+", default=list(SIZES), choices=list(SIZES))
     arguments = parser.parse_args()
-    lines, numbers = [], []
+    numbers: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         for what in arguments.only:
-            last = None
             for size in SIZES[what]:
+                print(f"measuring {what} {size:,} …", file=sys.stderr, flush=True)
                 taken = cost(what, size, Path(folder))
-                power = None if last is None else math.log(taken.median / last[1]) / math.log(size / last[0])
-                lines.append([what, f"{size:,}", str(taken), "" if power is None else f"{power:.2f}"])
-                numbers.append({"what": what, "size": size, "seconds": taken.seconds, "power": power})
-                last = size, taken.median
-                print(*lines[-1], file=sys.stderr, flush=True)
-    print(text_table(["what", "size", "time: median (range)", "grows with the power"], lines))
+                numbers.append({"what": what, "size": size, "seconds": taken.seconds})
+    print(growth_table(numbers))
     if arguments.json:
         arguments.json.write_text(json.dumps(numbers, indent=2) + "\n")
 

@@ -36,8 +36,8 @@ def measure(names: list[str], folder: Path) -> list[Row]:
         "alignment": lambda: [alignment_row()],
         "training": lambda: [training_row(world)],
         "sampling": lambda: [sampling_row(world)],
-        "extraction": lambda: [extraction_row(folder)],
-        "start": lambda: [start_row(folder)],
+        "extraction": lambda: [extraction_row(folder / "extraction")],
+        "start": lambda: [start_row(folder / "start")],
         "help": lambda: [help_row()],
     }
     if unknown := set(names) - set(parts):
@@ -46,6 +46,7 @@ def measure(names: list[str], folder: Path) -> list[Row]:
     for name in names or parts:
         print(f"measuring {name} …", file=sys.stderr, flush=True)
         rows += parts[name]()
+        print(f"  {rows[-1].what}: {rows[-1].ours}", file=sys.stderr, flush=True)
     return rows
 
 

@@ -7,6 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.arithmetic import episode_multiply_adds, matrix_rate, video_multiply_adds
 from benchmarks.feature_world import FeatureWorld, make_feature_world
 from benchmarks.model_rows import bank_of, baseline_row, m2df, plain_protocol, protocol
+from benchmarks.sizes import cost, growth_table
 from benchmarks.timing import Row, Timed, table
 
 
@@ -62,3 +63,11 @@ def test_a_row_that_is_not_reached_says_so(world):
     assert "4x" in said
     assert "NO" in said
     assert baseline_row(world, n_episodes=100).ratio > 1
+
+
+def test_growth_is_seen_from_the_size_before(tmp_path):
+    assert cost("videos", 144, tmp_path).median > 0
+    numbers = [{"what": "T", "size": 2, "seconds": [1.0, 9.0, 2.0]}, {"what": "T", "size": 6, "seconds": [4.0]}]
+    *_, first, second, other = growth_table([*numbers, {"what": "way", "size": 9, "seconds": [4.0]}]).splitlines()
+    assert first.split("|")[-2].strip() == other.split("|")[-2].strip() == ""
+    assert second.split("|")[-2].strip() == "500 ms"

@@ -47,7 +47,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--quiet", action="store_true", help="no progress bars, warnings only")
         if module.TAKES_SETTINGS:
             command.add_argument(
-                "--allow-code", action="store_true", help="let encoder.library=module import your own Python code"
+                "--allow-code",
+                action="store_true",
+                help="let encoder.library=module and model.name=module import your own Python code",
             )
         module.add_arguments(command)
         command.set_defaults(run_command=module.run, takes_settings=module.TAKES_SETTINGS)

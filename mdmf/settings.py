@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from mdmf.corruptions import FRAME_KINDS, parse_corruption
 from mdmf.presets import FRAME_RULES, MODEL_PRESETS
 
-TrainedName = Literal["m2df", "amfar", "amfir", "late_fusion", "early_concat", "early_attention"]
+TrainedName = Literal["m2df", "amfar", "amfir", "late_fusion", "early_concat", "early_attention", "module"]
 BaselineName = Literal[
     "zero_shot", "prototype", "frame_wise", "otam", "bi_mhm",
     "flow_prototype", "flow_frame_wise", "flow_otam", "flow_bi_mhm",
@@ -160,7 +160,7 @@ class EpisodeSettings(Section):
 class ModelSettings(Section):
     """The method; defaults are the papers' (METHODS 2 to 4)."""
 
-    name: ModelName = Field("m2df", description="m2df, amfar, amfir, late_fusion, early_*, or a baseline")
+    name: ModelName = Field("m2df", description="m2df, amfar, amfir, late_fusion, early_*, a baseline, or module")
     otam_temperature: float = Field(0.5, gt=0, description="λ of the soft minimum")
     otam_directions: Literal["both", "query_to_support"] = Field("both", description="of the alignment")
     cosine_eps: float = Field(0.01, ge=0, description="added to the product of norms")
@@ -177,6 +177,9 @@ class ModelSettings(Section):
     attention_dropout: float = Field(0.2, ge=0, lt=1, description="after attention")
     dropout: float = Field(0.05, ge=0, lt=1, description="in the feed-forward part")
     tcn_dropout: float = Field(0.1, ge=0, lt=1, description="in the global context")
+    # a method of the user's own
+    module: str | None = Field(None, description="package.module:factory of your own method (name: module)")
+    options: dict[str, Any] = Field({}, description="what your own method is made with, by name")
     # m2df alone
     preset: Preset = Field("paper", description="m2df as in the paper, or as the authors' code acts (released)")
     views: tuple[Literal["local", "global"], ...] = Field(("local", "global"), min_length=1, description="branches")
@@ -214,6 +217,14 @@ class ModelSettings(Section):
             return MODEL_PRESETS[values["preset"]] | dict(values)
         return values
 
+    @model_validator(mode="before")
+    @classmethod
+    def _own_method_sees_rgb(cls, values: Any) -> Any:
+        """Flow is dear: a method of the user's own has it where it is asked for."""
+        if isinstance(values, Mapping) and values.get("name") == "module":
+            return {"modalities": ("rgb",), **values}
+        return values
+
     @model_validator(mode="after")
     def _names_are_different(self) -> ModelSettings:
         for key in ("views", "modalities"):
@@ -233,7 +244,9 @@ class ModelSettings(Section):
         """A setting of another model would be ignored in silence. (Baselines take any: they answer beside others.)"""
         if self.name in get_args(BaselineName):
             return self
-        foreign = _MULTI_MODAL_ONLY if self.name == "m2df" else (*_M2DF_ONLY, *_NOT_OF[self.name])
+        if self.name == "module" and not self.module:
+            raise ValueError("name 'module' needs model.module, as in model.module=my_method:make")
+        foreign = _not_of_module() if self.name == "module" else (*_MODULE_ONLY, *_NOT_OF[self.name])
         given = [key for key in foreign if getattr(self, key) != type(self).model_fields[key].default]
         if given:
             raise ValueError(f"model {self.name!r} has no setting {', '.join(given)}")
@@ -258,15 +271,23 @@ _MULTI_MODAL_ONLY = (
     *("modalities", "distance", "head_size", "branch_temperature", "strategy", "fusion", "sample_tests"),
     *("precision", "learn_precision", "selection_margin"),
 )
+_MODULE_ONLY = ("module", "options")
+# What a config may set beside a method of the user's own: the last three are of the baselines on the same episodes.
+_BESIDE_MODULE = ("name", "modalities", "text_weight", "otam_temperature", "otam_directions", "cosine_eps")
 _ONLY_AMFIR = ("precision", "learn_precision", "selection_margin")
 _FUSED_WITHOUT_CHOICE = ("modalities", "strategy", "fusion", "sample_tests", *_ONLY_AMFIR)
 _NOT_OF = {
-    "amfar": _ONLY_AMFIR,
-    "amfir": ("sample_tests",),
-    "late_fusion": _FUSED_WITHOUT_CHOICE,
-    "early_concat": _FUSED_WITHOUT_CHOICE,
-    "early_attention": _FUSED_WITHOUT_CHOICE,
+    "m2df": _MULTI_MODAL_ONLY,
+    "amfar": (*_M2DF_ONLY, *_ONLY_AMFIR),
+    "amfir": (*_M2DF_ONLY, "sample_tests"),
+    "late_fusion": (*_M2DF_ONLY, *_FUSED_WITHOUT_CHOICE),
+    "early_concat": (*_M2DF_ONLY, *_FUSED_WITHOUT_CHOICE),
+    "early_attention": (*_M2DF_ONLY, *_FUSED_WITHOUT_CHOICE),
 }
+
+
+def _not_of_module() -> tuple[str, ...]:
+    return tuple(key for key in ModelSettings.model_fields if key not in (*_MODULE_ONLY, *_BESIDE_MODULE))
 
 
 class TrainingSettings(Section):

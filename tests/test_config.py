@@ -130,7 +130,8 @@ def test_resolved_settings_of_two_modalities_read_back_the_same(tmp_path):
 @pytest.mark.parametrize("name", get_args(TrainedName))
 def test_resolved_settings_of_any_model_read_back_the_same(tmp_path, name):
     """They name every setting, those of other models too: at its default none is foreign."""
-    settings = load_settings(write(tmp_path, f"model: {{name: {name}}}\n"))
+    own = ", module: 'mine:make', options: {depth: 3}" if name == "module" else ""
+    settings = load_settings(write(tmp_path, f"model: {{name: {name}{own}}}\n"))
     assert load_settings(write(tmp_path, dump_settings(settings))) == settings
 
 
@@ -213,7 +214,7 @@ def test_the_settings_of_a_model_are_taken(tmp_path):
 
 
 # Settings of the model section that no maker takes: what they decide is decided elsewhere.
-_NO_PART = {"name", "preset", "text_weight", "cross_entropy"}
+_NO_PART = {"name", "preset", "text_weight", "cross_entropy", "module", "options"}
 
 
 def test_every_model_setting_reaches_a_part_or_is_named_here():
@@ -233,7 +234,23 @@ def test_every_model_setting_reaches_a_part_or_is_named_here():
 
 def test_names_of_models_are_those_that_can_be_built():
     assert set(get_args(BaselineName)) == set(BASELINES)
-    assert set(get_args(TrainedName)) == {"m2df", *MULTI_MODAL}
+    assert set(get_args(TrainedName)) == {"m2df", *MULTI_MODAL, "module"}
+
+
+def test_a_method_of_the_users_own_has_its_options_and_no_setting_of_another_model(tmp_path):
+    def model(text: str) -> ModelSettings:
+        return load_settings(write(tmp_path, f"model: {{{text}}}\n")).model
+
+    own = model("name: module, module: 'mine:make', options: {depth: 3}, otam_temperature: 0.1")
+    assert (own.options, own.modalities) == ({"depth": 3}, ("rgb",))  # flow is dear: only where it is asked for
+    assert model("name: module, module: 'mine:make', modalities: [rgb, flow]").modalities == ("rgb", "flow")
+    with pytest.raises(ConfigError, match=r"needs model\.module"):
+        model("name: module")
+    with pytest.raises(ConfigError, match="'module' has no setting distill_weight, n_heads, strategy"):
+        model("name: module, module: 'mine:make', n_heads: 4, distill_weight: 2, strategy: none")
+    for name in ("m2df", "amfar", "late_fusion"):
+        with pytest.raises(ConfigError, match=f"'{name}' has no setting module, options"):
+            model(f"name: {name}, module: 'mine:make', options: {{depth: 3}}")
 
 
 def test_the_encoder_of_flow_is_that_of_the_frames_unless_it_is_said():

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from mdmf.encoders.frozen import IDENTITY_KEYS, PRECISIONS, FrozenEncoder
+from mdmf.own_code import own_factory
 from mdmf.structures import Preprocess
 
 __all__ = ["LIBRARIES", "FrozenEncoder", "load_encoder"]
@@ -74,31 +73,10 @@ def _load_module(
     model: str, weights: str, *, device: str | torch.device, precision: str, allow_code: bool
 ) -> FrozenEncoder:
     """The encoder that a user's factory makes, checked to be one."""
-    module_name, separator, factory_name = model.partition(":")
-    if not (module_name and separator and factory_name):
-        raise ValueError(f"an encoder of your own is named 'package.module:factory', got {model!r}")
-    if not allow_code:
-        raise ValueError(
-            f"encoder library 'module' would import {module_name!r} and run its code. Settings may not do that on "
-            "their own: if you trust it, say so with --allow-code (load_encoder(..., allow_code=True) in Python)"
-        )
-    factory = _import_factory(module_name, factory_name)
+    factory = own_factory(model, what="an encoder", setting="encoder.library=module", allow_code=allow_code)
     encoder = factory(device=device, precision=precision, weights=weights)
     _check_encoder(encoder, model)
     return encoder
-
-
-def _import_factory(module_name: str, factory_name: str) -> Callable[..., Any]:
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"cannot import {module_name!r}: no module {error.name!r}; install it, or put its folder on PYTHONPATH"
-        ) from error
-    factory = getattr(module, factory_name, None)
-    if not callable(factory):
-        raise ValueError(f"module {module_name!r} has no function {factory_name!r}")
-    return factory
 
 
 def _check_encoder(encoder: Any, model: str) -> None:

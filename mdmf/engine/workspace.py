@@ -29,7 +29,7 @@ from mdmf.engine.extractor import ExtractionSummary
 from mdmf.engine.readers import CorruptedReader, ReorderedReader
 from mdmf.engine.stores import FeatureStores
 from mdmf.files import write_atomic
-from mdmf.models.build import build_model, model_sources
+from mdmf.models.build import build_model, model_sources, reads_text
 from mdmf.resources import resource_folder, shipped_names
 from mdmf.settings import ModelSettings, Settings
 from mdmf.structures import SOURCES
@@ -50,6 +50,13 @@ class ClassText:
     logit_scale: float
 
 
+def prompt_file(settings: Settings) -> Path:
+    """Where the sentences come from: `data.prompts`, else the shipped file of the data's name, else the default one."""
+    shipped = resource_folder("prompts")
+    own = shipped / f"{settings.data.name}.yaml"
+    return settings.data.prompts or (own if own.is_file() else shipped / "default.yaml")
+
+
 class Workspace:
     """The data of one experiment, made on demand and in this order: index, features, text, banks and samplers.
 
@@ -58,7 +65,7 @@ class Workspace:
     Args:
         settings: of the experiment.
         progress: show bars for long work.
-        allow_code: let `encoder.library: module` import a user's own encoder.
+        allow_code: let `encoder.library: module` and `model.name: module` import a user's own code.
     """
 
     def __init__(self, settings: Settings, *, progress: bool = True, allow_code: bool = False) -> None:
@@ -110,9 +117,8 @@ class Workspace:
     @cached_property
     def needs_text(self) -> bool:
         """Whether anything here looks at the classes' text."""
-        settings = self.settings
-        names = {settings.model.name, *settings.evaluation.baselines}
-        return bool(names & {"m2df", "zero_shot"}) or settings.model.text_weight != 0
+        models = [self.settings.model, *map(self._named, self.settings.evaluation.baselines)]
+        return any(map(reads_text, models)) or self.settings.model.text_weight != 0
 
     def encoder(self, source: str = "rgb") -> FrozenEncoder:
         """The frozen encoder of a source; loaded only where something has to be encoded, once for equal settings."""
@@ -171,16 +177,9 @@ class Workspace:
     @cached_property
     def sentences(self) -> dict[str, list[str]]:
         """The prompts of every class of every split, as they are sent to the text encoder."""
-        prompts = load_prompts(self._prompt_file())
+        prompts = load_prompts(prompt_file(self.settings))
         names = [name for names in self.index.classes.values() for name in names]
         return class_sentences(prompts, names, known_classes=self.index.known_classes)
-
-    def _prompt_file(self) -> Path:
-        data = self.settings.data
-        if data.prompts is not None:
-            return data.prompts
-        own = resource_folder("prompts") / f"{data.name}.yaml"
-        return own if own.is_file() else resource_folder("prompts") / "default.yaml"
 
     @cached_property
     def text(self) -> ClassText:
@@ -326,7 +325,7 @@ class Workspace:
         chosen = self._named(name or self.settings.model.name)
         sizes = {source: reader.feature_size for source, reader in self.stores.readers.items()}
         scale = {"logit_scale": self.text.logit_scale} if self.needs_text else {}
-        return build_model(chosen, feature_sizes=sizes, **scale)
+        return build_model(chosen, feature_sizes=sizes, allow_code=self.allow_code, **scale)
 
     def notes(self, split: str) -> list[str]:
         """What a reader of a test's result must know about its features."""

@@ -6,8 +6,10 @@ from typing import Any
 from torch import nn
 
 from mdmf.models.baselines import BASELINES, baseline_sources, make_baseline
-from mdmf.models.multi_modal import MULTI_MODAL, make_multi_modal
-from mdmf.models.multi_view import make_multi_view
+from mdmf.models.multi_modal import MULTI_MODAL, MultiModal, make_multi_modal
+from mdmf.models.multi_view import MultiView, make_multi_view
+from mdmf.models.two_branch import TwoBranch
+from mdmf.own_code import own_factory
 from mdmf.settings import ModelSettings, Settings
 from mdmf.structures import SOURCES
 
@@ -29,7 +31,11 @@ _MULTI_MODAL = (
 
 
 def build_model(
-    settings: Settings | ModelSettings, *, feature_sizes: Mapping[str, int], logit_scale: float = 100.0
+    settings: Settings | ModelSettings,
+    *,
+    feature_sizes: Mapping[str, int],
+    logit_scale: float = 100.0,
+    allow_code: bool = False,
 ) -> nn.Module:
     """The model that the settings name.
 
@@ -37,6 +43,7 @@ def build_model(
         settings: all settings, or their model section.
         feature_sizes: source name (`rgb`, `flow`) -> D.
         logit_scale: the encoder's own (a factor, not its logarithm).
+        allow_code: whether a method of the user's own (`name: module`) may be imported, which runs its code.
 
     Returns:
         A module that maps an `Episode` to an `EpisodeOutput`.
@@ -48,6 +55,8 @@ def build_model(
     for source in model_sources(chosen):
         if source not in feature_sizes:
             raise ValueError(f"model {chosen.name!r} needs features of source {source!r}, got {sorted(feature_sizes)}")
+    if chosen.name == "module":
+        return _own_method(chosen, feature_sizes, logit_scale=logit_scale, allow_code=allow_code)
     if chosen.name in BASELINES:
         return make_baseline(chosen.name, logit_scale=logit_scale, **_parts(chosen, _COMPARED))
     if chosen.name in MULTI_MODAL:
@@ -63,13 +72,38 @@ def _parts(settings: ModelSettings, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in names}
 
 
+def _own_method(
+    settings: ModelSettings, feature_sizes: Mapping[str, int], *, logit_scale: float, allow_code: bool
+) -> TwoBranch:
+    """The method that a user's factory makes, checked to be one that can be trained, tested and saved."""
+    name = settings.module or ""
+    factory = own_factory(name, what="a method", setting="model.name=module", allow_code=allow_code)
+    sizes = {source: feature_sizes[source] for source in model_sources(settings)}
+    model = factory(feature_sizes=sizes, logit_scale=logit_scale, **settings.options)
+    if not isinstance(model, TwoBranch):
+        raise ValueError(f"{name!r} made a {type(model).__name__}; a method is an mdmf.models.two_branch.TwoBranch")
+    if isinstance(model, MultiView | MultiModal) and type(model) not in (MultiView, MultiModal):
+        raise ValueError(
+            f"{name!r} made a {type(model).__name__}, a subclass of a shipped method: tests keep the tokens of these, "
+            "and would not see what it overrides; subclass TwoBranch, or give a shipped method other parts"
+        )
+    if not list(model.parameters()):
+        raise ValueError(f"{name!r} made a method without parameters: there is nothing to train; give it one")
+    return model
+
+
 def model_sources(settings: ModelSettings) -> tuple[str, ...]:
     """The sources of features that a model looks at, in the order `rgb`, `flow`."""
     if settings.name in BASELINES:
         return baseline_sources(settings.name)
-    if settings.name in MULTI_MODAL:
+    if settings.name in (*MULTI_MODAL, "module"):
         return tuple(modality for modality in SOURCES if modality in settings.modalities)
     return ("rgb",)
+
+
+def reads_text(settings: ModelSettings) -> bool:
+    """Whether a model looks at the classes' text; a method of the user's own has it beside the frames."""
+    return settings.name in ("m2df", "zero_shot") or (settings.name == "module" and "rgb" in settings.modalities)
 
 
 def is_trained(name: str) -> bool:

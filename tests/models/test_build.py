@@ -1,9 +1,12 @@
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
 from mdmf.config import check_settings
 from mdmf.models.baselines import BASELINES
-from mdmf.models.build import build_model, is_trained, model_sources
+from mdmf.models.build import build_model, is_trained, model_sources, reads_text
 from mdmf.models.multi_modal import MultiModal
 from mdmf.models.multi_view import MultiView
 from mdmf.mutual.fuse import ActiveFusion
@@ -171,3 +174,87 @@ def test_same_seed_same_weights():
         torch.manual_seed(3)
         models.append(build_model(ModelSettings(hidden_size=8), feature_sizes={"rgb": 16}))
     assert all(torch.equal(a, b) for a, b in zip(*(model.parameters() for model in models), strict=True))
+
+
+OWN_METHOD = """
+from torch import nn
+from mdmf.models.multi_modal import MultiModal, make_multi_modal
+from mdmf.models.two_branch import LossWeights, TwoBranch
+from mdmf.mutual.fuse import WeightedSum
+
+class Mine(TwoBranch):
+    def __init__(self, branch, **given):
+        parts = {"selection": nn.Identity(), "fusion": WeightedSum({"one": 1.0}), "loss_weights": LossWeights()}
+        super().__init__({"one": branch}, **parts)
+        self.given = given
+
+    def prepare(self, episode):
+        return episode
+
+def make(**given):
+    return Mine(nn.Linear(2, 2), **given)
+
+def weightless(**given):
+    return Mine(nn.Identity(), **given)
+
+def another(**given):
+    return nn.Linear(2, 2)
+
+def shipped(*, feature_sizes, logit_scale):
+    return make_multi_modal("amfar", feature_sizes, modalities=["rgb"], n_heads=1)
+
+def overridden(**given):
+    made = shipped(**given)
+    made.__class__ = type("Cached", (MultiModal,), {})
+    return made
+"""
+
+
+@pytest.fixture
+def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "own_method_for_test.py").write_text(OWN_METHOD, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_method_for_test", raising=False)
+    return "own_method_for_test"
+
+
+def test_an_own_method_is_given_the_sizes_of_its_sources_and_its_options(own_module):
+    sizes = {"flow": 6, "rgb": 4}
+    settings = ModelSettings(name="module", module=f"{own_module}:make", options={"depth": 3})
+    model = build_model(settings, feature_sizes=sizes, logit_scale=9.0, allow_code=True)
+    assert model.given == {"feature_sizes": {"rgb": 4}, "logit_scale": 9.0, "depth": 3}
+    both = settings.model_copy(update={"modalities": ("flow", "rgb")})
+    assert model_sources(both) == ("rgb", "flow")
+    assert build_model(both, feature_sizes=sizes, allow_code=True).given["feature_sizes"] == sizes
+    assert is_trained("module")
+    assert reads_text(both)
+    assert not reads_text(settings.model_copy(update={"modalities": ("flow",)}))
+    with pytest.raises(ValueError, match="needs features of source 'rgb'"):
+        build_model(settings, feature_sizes={"flow": 6}, allow_code=True)
+
+
+def test_an_own_method_is_not_imported_without_consent(own_module):
+    settings = ModelSettings(name="module", module=f"{own_module}:make")
+    with pytest.raises(ValueError, match=r"model.name=module would import 'own_method_for_test'.*--allow-code"):
+        build_model(settings, feature_sizes={"rgb": 4})
+    assert own_module not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        ("another", "made a Linear; a method is an mdmf.models.two_branch.TwoBranch"),
+        ("weightless", "made a method without parameters"),
+        ("overridden", "made a Cached, a subclass of a shipped method"),
+        ("absent", "has no function 'absent'"),
+    ],
+)
+def test_what_an_own_factory_makes_is_checked_at_once(own_module, factory, message):
+    settings = ModelSettings(name="module", module=f"{own_module}:{factory}")
+    with pytest.raises(ValueError, match=message):
+        build_model(settings, feature_sizes={"rgb": 4}, allow_code=True)
+
+
+def test_a_shipped_method_with_other_parts_is_an_own_method(own_module):
+    settings = ModelSettings(name="module", module=f"{own_module}:shipped")
+    assert type(build_model(settings, feature_sizes={"rgb": 4}, allow_code=True)) is MultiModal

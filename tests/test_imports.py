@@ -21,7 +21,7 @@ PACKAGE = Path(mdmf.__file__).parent
 WORKER_MODULES = (
     *("frames", "decoder", "preprocess", "clip_loader", "pyav_reader", "decord_reader", "frame_folder"),
     *("video_reader", "packets", "av_stream", "container_bytes", "view_plan", "flow", "flow_files", "flow_views"),
-    "corruption",
+    *("corruption", "doctor_probe"),
 )
 
 

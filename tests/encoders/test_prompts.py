@@ -1,5 +1,7 @@
 """Prompts: files with mistakes, the shipped sentences, and the text feature of a class."""
 
+import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from torch import Tensor
 
 from mdmf.data.class_splits import load_class_split
 from mdmf.encoders.prompts import (
+    PromptFile,
     class_name_in_words,
     class_sentences,
     class_text_features,
@@ -135,6 +138,26 @@ class TestShipped:
         texts = [text for of_class in sentences.values() for text in of_class]
         assert len(set(texts)) == len(texts) >= 3 * len(names)
         assert not [text for text in texts if set("[]{}_") & set(text) or not text.endswith(".") or "  " in text]
+
+    @pytest.mark.parametrize("name", DATA_SETS)
+    def test_sentences_are_those_of_people_not_of_folders(self, name: str) -> None:
+        """Each class has words of its own, which no other class has in another case, and none is left from a label."""
+        prompts = load_prompts(shipped(name))
+        names = [name for part in load_class_split(name).values() for name in part]
+        fallback = class_sentences(PromptFile(prompts.path, prompts.templates, None), names)
+        sentences = class_sentences(prompts, names)
+        assert prompts.classes is not None
+        assert len({text.casefold() for of_class in sentences.values() for text in of_class}) == sum(
+            map(len, sentences.values())
+        )
+        for each in names:
+            for text in sentences[each]:
+                words = re.findall(r"[\w'-]+", text.casefold())
+                assert not [(a, b) for a, b in pairwise(words) if a == b], text
+                assert words.count("someone") <= 1, text
+                assert not {"your", "you", "number"} & set(words), text
+            if sentences[each] == fallback[each]:  # right only where the label is an activity by itself: `ice skating`
+                assert any(word.endswith("ing") for word in class_name_in_words(each).split()), each
 
     def test_all_files_load_and_are_not_taken_for_code(self) -> None:
         names = shipped_names("prompts")

@@ -1,0 +1,34 @@
+"""`mdmf check-data`: the data doctor."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mdmf.commands.shared import add_config_argument
+from mdmf.config import load_settings
+
+HELP = "the data doctor: everything in the data that would change a result; exit code 1 if there is any"
+TAKES_SETTINGS = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_config_argument(parser)
+    parser.add_argument("--decode", action="store_true", help="read the first, middle and last frame of each video")
+    parser.add_argument("--csv", type=Path, metavar="F", help="all findings; default: <output.root>/check_<data>.csv")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Examine the data, print what was found, write the CSV."""
+    from mdmf.engine.check_data import check_data
+    from mdmf.files import write_atomic
+    from mdmf.report.findings import doctor_text, findings_csv
+
+    settings = load_settings(arguments.cfg, arguments.overrides)
+    report = check_data(settings, decode=arguments.decode, progress=not arguments.quiet)
+    path = arguments.csv or settings.output.root / f"check_{settings.data.name}.csv"
+    write_atomic(path, findings_csv(report).encode("utf-8", errors="replace"))
+    print(f"\n{doctor_text(report)}\n")
+    print(f"findings: {path}")
+    return 1 if report.n_errors else 0

@@ -1,0 +1,81 @@
+"""`mdmf predict`: names somebody's own clips after a few examples of each action."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+HELP = "names new clips after a folder of examples per action, without training or with a run"
+TAKES_SETTINGS = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--support", required=True, type=Path, metavar="DIR", help="a folder per action, with one or more clips each"
+    )
+    parser.add_argument(
+        "--query", required=True, nargs="+", type=Path, metavar="CLIP", help="clips to be named, or folders of them"
+    )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--run", type=Path, metavar="RUN", help="a run folder: its trained model answers")
+    source.add_argument(
+        "--cfg",
+        metavar="C",
+        help="a config of a model that needs no training; default: predict (otam on CLIP ViT-B/16)",
+    )
+    parser.add_argument("--window", metavar="W", help="name windows of long videos: 2s, or 48f for frames")
+    parser.add_argument("--stride", metavar="S", help="from window to window; default: half a window")
+    parser.add_argument(
+        "--unknown-below",
+        type=float,
+        metavar="P",
+        help="answer `none of these` where the best class is less probable; probabilities are the model's own and not "
+        "calibrated, so try it on clips that you know",
+    )
+    parser.add_argument(
+        "--text",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="whether the words of the class names join in the answer, with the weight model.text_weight; auto: where "
+        "every name is made of words (ride_bike, not class_01), or data.prompts is given",
+    )
+    parser.add_argument("--csv", type=Path, metavar="F", help="write all rows with the probability of every class")
+    parser.add_argument("--json", type=Path, metavar="F", help="the same as JSON, with notes")
+    parser.add_argument(
+        "--store", type=Path, metavar="DIR", help="where features are kept for the next call; default: stores/predict"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Name the clips; the exit code is 1 where none could be read."""
+    from mdmf.engine.recognizer import FewShotRecognizer, check_question
+    from mdmf.files import write_atomic
+    from mdmf.report.prediction_text import predictions_csv, predictions_text, segments
+
+    asked = {"window": arguments.window, "stride": arguments.stride, "unknown_below": arguments.unknown_below}
+    check_question(arguments.query, **asked)
+    recognizer = FewShotRecognizer(
+        arguments.run,
+        arguments.cfg,
+        overrides=arguments.overrides,
+        text=arguments.text,
+        store=arguments.store,
+        progress=not arguments.quiet,
+        allow_code=arguments.allow_code,
+    ).fit(arguments.support)
+    predictions = recognizer.predict(arguments.query, **asked)
+    result = predictions.to_dict()
+    if arguments.window is not None:
+        result["segments"] = segments(result)
+    print(predictions_text(result))
+    written = {}
+    if arguments.csv is not None:
+        written[arguments.csv] = predictions_csv(result)
+    if arguments.json is not None:
+        written[arguments.json] = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    for path, text in written.items():
+        write_atomic(path, text.encode())
+        print(f"result: {path}")
+    return 0 if predictions.has_answer.any() else 1

@@ -1,0 +1,70 @@
+"""What becomes of clips that cannot be encoded; the rest is tested through the recognizer."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fake_extraction import FakeEncoder
+from PIL import Image
+
+from mdmf.config import check_settings
+from mdmf.data.windows import WindowRule
+from mdmf.engine.clip_store import BadClip, ClipFeatures, ClipStore
+
+
+def store(folder: Path, encoder) -> ClipStore:
+    settings = check_settings({"frames": {"n_frames": 2}, "encoder": {"batch_frames": 3}}, source="test")
+    return ClipStore(folder, settings, sources=["rgb"], encoder=encoder)
+
+
+def clip(folder: Path, grey: int) -> Path:
+    folder.mkdir(parents=True)
+    for number in range(3):
+        Image.fromarray(np.full((8, 8, 3), grey, np.uint8)).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.mark.parametrize("grey", [0, 1], ids=["not finite", "too large for float16"])
+def test_features_that_are_no_numbers_make_a_bad_clip_and_are_not_kept(tmp_path, grey):
+    class Overflowing(FakeEncoder):
+        def encode_images(self, frames):
+            features = super().encode_images(frames)
+            return torch.where(features == 1e5, torch.tensor(1e6), features)
+
+    encoder, bad = Overflowing(), clip(tmp_path / "bad", grey)
+    clips = store(tmp_path / "store", lambda source: encoder)
+    good, broken = clips.clips([clip(tmp_path / "good", 99), bad])
+    assert isinstance(good, ClipFeatures)
+    assert good.features["rgb"].shape == (1, 2, 6)
+    assert broken == BadClip("the encoder's features of it are not finite")
+    windowed = clips.windows(bad, WindowRule.parse("2f"))
+    assert windowed == BadClip("the encoder's features of it are not finite")
+    assert len(list((tmp_path / "store").rglob("*.safetensors"))) == 1
+
+
+def test_an_encoder_that_cannot_be_loaded_is_no_fault_of_the_clip(tmp_path):
+    def broken(source: str):
+        raise ValueError("no such weights")
+
+    path = clip(tmp_path / "good", 99)
+    clips = store(tmp_path / "store", broken)
+    with pytest.raises(ValueError, match="no such weights"):
+        clips.clips([path])
+    with pytest.raises(ValueError, match="no such weights"):
+        clips.windows(path, WindowRule.parse("2f"))
+
+
+def test_a_bad_clip_loads_no_encoder_once_one_was_loaded(tmp_path):
+    encoder = FakeEncoder()
+    store(tmp_path / "store", lambda source: encoder).clips([clip(tmp_path / "good", 99)])
+
+    def refuse(source: str):
+        raise AssertionError("an encoder was asked for")
+
+    (tmp_path / "text.mp4").write_text("no video")
+    (found,) = store(tmp_path / "store", refuse).clips([tmp_path / "text.mp4"])
+    assert isinstance(found, BadClip)
+    assert "no video file" in found.reason
+    (gone,) = store(tmp_path / "store", refuse).clips([tmp_path / "gone.mp4"])
+    assert isinstance(gone, BadClip)

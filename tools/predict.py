@@ -1,0 +1,11 @@
+"""`python tools/predict.py …` is `mdmf predict …`, from a checkout."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also where only the requirements are installed
+
+from mdmf.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["predict", *sys.argv[1:]]))

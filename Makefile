@@ -1,7 +1,7 @@
 # The checks of CONTRIBUTING.md. PYTHON may name the interpreter of a virtual environment.
 PYTHON ?= python
 
-.PHONY: check format style types test
+.PHONY: check format style types test docs
 
 check: style types test
 
@@ -18,3 +18,7 @@ types:
 
 test:
 	$(PYTHON) -m pytest
+
+# The API reference, from the docstrings: site/index.html. Needs `pip install -e '.[docs]'`.
+docs:
+	$(PYTHON) -m pdoc --docformat google --output-directory site mdmf

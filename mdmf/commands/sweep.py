@@ -1,0 +1,50 @@
+"""`mdmf sweep`: one checkpoint at many ways and shots."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mdmf.commands.shared import at_least_one
+
+HELP = "one checkpoint tested at many ways and shots: a table per model, and a plot"
+TAKES_SETTINGS = True
+
+
+def numbers(text: str) -> list[int]:
+    """`1,2,5` for argparse."""
+    return [at_least_one(word.strip()) for word in text.split(",")]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--run", required=True, type=Path, metavar="RUN", help="run folder")
+    parser.add_argument("--shots", required=True, type=numbers, metavar="1,2,5", help="support videos per class")
+    parser.add_argument("--ways", required=True, type=numbers, metavar="5,10", help="classes in an episode")
+    parser.add_argument(
+        "--queries", type=at_least_one, default=1, metavar="Q", help="query videos per class (default 1)"
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/sweep"), metavar="DIR", help="folder of results")
+    parser.add_argument("--no-plot", action="store_true", help="table, JSON and CSV only: needs no matplotlib")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Test all combinations, print the tables, write the files."""
+    from mdmf.engine.sweep import run_sweep
+    from mdmf.report.sweep import require_matplotlib, sweep_table, write_sweep
+
+    if not arguments.no_plot:
+        require_matplotlib()
+    result = run_sweep(
+        arguments.run,
+        ways=arguments.ways,
+        shots=arguments.shots,
+        n_query=arguments.queries,
+        out=arguments.out,
+        overrides=arguments.overrides,
+        progress=not arguments.quiet,
+        allow_code=arguments.allow_code,
+    )
+    print(f"\n{sweep_table(result)}\n")
+    for file in write_sweep(result, plot=not arguments.no_plot):
+        print(f"result: {file}")

@@ -1,0 +1,157 @@
+"""A sweep over ways and shots as tables, CSV and a plot."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mdmf.files import write_atomic
+from mdmf.report.tables import accuracy_cell, model_label, text_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's colours, told apart by colour-blind readers (their yellow is too pale on white); and marks as well.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_STYLE: Any = {
+    "font.size": 12,
+    "axes.titlesize": 13,
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "mdmf",  # the same result gives the same file
+    "text.parse_math": False,  # data may be called "$5"
+}
+_MOST_COLUMNS = 3
+
+
+def sweep_table(result: Mapping[str, Any]) -> str:
+    """A table per model, the swept one first: rows are ways, columns shots; `-` is what the data cannot give."""
+    title = (
+        f"{result['data']}, {result['split']} classes: accuracy % (95 % over episodes), {result['n_episodes']:,} "
+        f"episodes of {result['n_query']} query per class, seed {result['seed']}"
+    )
+    parts = [title]
+    for model in _models(result):
+        rows = [
+            [f"{way}-way", *(_cell(_numbers(result, model, way, shot)) for shot in result["shots"])]
+            for way in result["ways"]
+        ]
+        parts += ["", text_table([model_label(model), *(f"{shot}-shot" for shot in result["shots"])], rows)]
+    reasons: dict[str, list[str]] = {}
+    for one in result["impossible"]:
+        reasons.setdefault(one["reason"], []).append(f"{one['n_way']}-way {one['n_shot']}-shot")
+    notes = [f"(- {', '.join(sizes)}: {reason})" for reason, sizes in reasons.items()]
+    return "\n".join([*parts, *([""] if notes else []), *notes])
+
+
+def _models(result: Mapping[str, Any]) -> list[str]:
+    return sorted(result["models"], key=lambda model: model != result["model"])  # stable: baselines keep their order
+
+
+def _numbers(result: Mapping[str, Any], model: str, way: int, shot: int) -> Mapping[str, float] | None:
+    """Accuracy and interval; None for what the data cannot give."""
+    found: Mapping[str, float] | None = result["models"][model].get(str(way), {}).get(str(shot))
+    return found
+
+
+def _cell(numbers: Mapping[str, float] | None) -> str:
+    return "-" if numbers is None else accuracy_cell(numbers)
+
+
+def sweep_csv(result: Mapping[str, Any]) -> str:
+    """A line per model, way and shot; empty numbers where the data cannot give such episodes."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["model", "n_way", "n_shot", "accuracy_percent", "interval"])
+    for model in _models(result):
+        for way in result["ways"]:
+            for shot in result["shots"]:
+                numbers = _numbers(result, model, way, shot) or {}
+                writer.writerow([model, way, shot, numbers.get("accuracy_percent"), numbers.get("interval")])
+    return text.getvalue()
+
+
+def require_matplotlib() -> None:
+    """See before any long work whether there can be a plot.
+
+    Raises:
+        ImportError: if there cannot.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ImportError("the plot needs matplotlib: pip install matplotlib, or leave it out: --no-plot") from error
+
+
+def sweep_plot(result: Mapping[str, Any]) -> str:
+    """Accuracy against shots as the text of an SVG file: a panel per model, a line per way, bars for the intervals.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+    """
+    require_matplotlib()
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    models = _models(result)
+    n_columns = min(len(models), _MOST_COLUMNS)
+    n_rows = -(-len(models) // n_columns)
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(4.2 * n_columns, 3.6 * n_rows + 0.8), layout="constrained")
+        panels = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False).ravel()
+        for panel, model in zip(panels, models, strict=False):
+            _draw(panel, result, model)
+        for panel in panels[len(models) :]:
+            panel.remove()
+        for panel in panels[: len(models) : n_columns]:
+            panel.set_ylabel("accuracy, %")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3 * n_columns), frameon=False)
+        figure.suptitle(f"{result['data']}, {result['split']} classes, {result['n_episodes']:,} episodes")
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()
+
+
+def _draw(panel: Axes, result: Mapping[str, Any], model: str) -> None:
+    """The lines of one model; a way that the data never give has none, in every panel."""
+    for place, way in enumerate(result["ways"]):
+        points = [(shot, _numbers(result, model, way, shot)) for shot in result["shots"]]
+        there = [(shot, numbers) for shot, numbers in points if numbers is not None]
+        if there:
+            panel.errorbar(
+                [shot for shot, _ in there],
+                [numbers["accuracy_percent"] for _, numbers in there],
+                yerr=[numbers["interval"] for _, numbers in there],
+                color=_COLOURS[place % len(_COLOURS)],
+                marker=_MARKERS[place % len(_MARKERS)],
+                capsize=4,
+                label=f"{way}-way",
+            )
+    panel.set_title(model_label(model))
+    panel.set_xlabel("shots")
+    panel.set_xscale("log", base=2)  # 1, 2 and 3 shots stay apart beside 50
+    panel.set_xticks(result["shots"], labels=[str(shot) for shot in result["shots"]])
+    panel.minorticks_off()
+    panel.grid(axis="y", alpha=0.3)
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def write_sweep(result: Mapping[str, Any], *, plot: bool = True) -> list[Path]:
+    """Write CSV and, where it is wanted, plot beside the JSON that the sweep wrote.
+
+    Returns:
+        The files, the JSON first.
+
+    Raises:
+        ImportError: if the plot is wanted and matplotlib is not installed.
+    """
+    files = [Path(result["file"]), Path(result["file"]).with_suffix(".csv")]
+    write_atomic(files[1], sweep_csv(result).encode())
+    if plot:
+        files.append(files[0].with_suffix(".svg"))
+        write_atomic(files[2], sweep_plot(result).encode())
+    return files

@@ -5,4 +5,16 @@ follow: then `arguments.overrides` and `arguments.allow_code` hold what was said
 `run(arguments)`, which may return an exit code. Heavy imports wait inside `run`, so that `--help` answers at once.
 """
 
-COMMANDS = ("train", "test", "extract", "ablate", "robustness", "check-data", "prompts", "predict", "compare", "sweep")
+COMMANDS = (
+    "train",
+    "test",
+    "extract",
+    "ablate",
+    "robustness",
+    "check-data",
+    "prompts",
+    "predict",
+    "compare",
+    "sweep",
+    "report",
+)

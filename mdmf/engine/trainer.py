@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from mdmf.engine.run_folder import RunFolder
 from mdmf.engine.tester import check_corruptions
 from mdmf.engine.workspace import Workspace
 from mdmf.models.two_branch import TwoBranch
-from mdmf.mutual.condition import TAUGHT_BY_NONE
+from mdmf.mutual.condition import TAUGHT_BY_BOTH, TAUGHT_BY_NONE
 from mdmf.settings import Settings, TrainingSettings
 from mdmf.structures import RunFailed
 
@@ -165,7 +165,7 @@ class Trainer:
         self.progress.step += 1
 
         accuracy = (output.logits.argmax(dim=-1) == episode.query_labels).float().mean()
-        shares = {} if output.teacher is None else {"taught_share": (output.teacher != TAUGHT_BY_NONE).float().mean()}
+        shares = {} if output.teacher is None else _taught_shares(output.teacher, list(output.branch_logits))
         numbers = {"loss": loss, **output.losses, "accuracy_percent": 100 * accuracy, "grad_norm": grad_norm, **shares}
         return {
             "kind": "train",
@@ -329,3 +329,10 @@ def _check_before_encoding(workspace: Workspace) -> None:
             n_shot=evaluation.n_shot or episode.n_shot,
             n_query=evaluation.n_query,
         )
+
+
+def _taught_shares(teacher: Tensor, branches: Sequence[str]) -> dict[str, Tensor]:
+    """Shares of the queries on which anybody teaches, and on which each branch does, alone or with the other."""
+    both = teacher == TAUGHT_BY_BOTH
+    each = {f"taught_by_{name}": ((teacher == i) | both).float().mean() for i, name in enumerate(branches)}
+    return {"taught_share": (teacher != TAUGHT_BY_NONE).float().mean(), **each}

@@ -15,7 +15,8 @@ from small_world import small_settings, small_trainer
 
 from mdmf.engine.checkpoint import load_state, read_weights
 from mdmf.engine.run_folder import RunFolder
-from mdmf.engine.trainer import TrainingFailed, distill_ramp, learning_rate_factor
+from mdmf.engine.trainer import TrainingFailed, _taught_shares, distill_ramp, learning_rate_factor
+from mdmf.mutual.condition import TAUGHT_BY_BOTH, TAUGHT_BY_NONE
 from mdmf.settings import TrainingSettings
 
 
@@ -201,3 +202,14 @@ def test_killed_at_random_moments_ends_as_if_nothing_had_happened(tmp_path, shor
     whole, killed = (RunFolder.open(tmp_path / name / "small") for name in ("whole", "killed"))
     assert same_weights(whole, killed)
     assert metric_rows(whole) == metric_rows(killed)
+
+
+def test_who_teaches_is_counted_by_branch():
+    """Of eight queries the first branch teaches two, the second one, both one more, and on four nobody does."""
+    none, both = TAUGHT_BY_NONE, TAUGHT_BY_BOTH
+    shares = _taught_shares(torch.tensor([[0, 0, 1, both], [none, none, none, none]]), ["local", "global"])
+    assert {name: float(share) for name, share in shares.items()} == {
+        "taught_share": 0.5,
+        "taught_by_local": 0.375,
+        "taught_by_global": 0.25,
+    }

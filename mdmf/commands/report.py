@@ -1,0 +1,60 @@
+"""`mdmf report`: one HTML page about one or several runs."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+HELP = "one self-contained HTML page about one or several runs"
+TAKES_SETTINGS = False
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("run", nargs="+", type=Path, metavar="RUN", help="run folders, or those of tests without a run")
+    parser.add_argument("--out", type=Path, metavar="F", help="the page (default: report.html in the first RUN)")
+    parser.add_argument(
+        "--protocol", metavar="NAME", help="test to look at, as in test_NAME.json (default: the plainest)"
+    )
+    parser.add_argument("--baseline", metavar="NAME", help="model that gains are over (default: the best baseline)")
+    parser.add_argument("--markdown", type=Path, metavar="F", help="also write the tables as Markdown")
+    parser.add_argument("--csv", type=Path, metavar="DIR", help="also write each table as a CSV file")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Gather what the model shows, and write the page."""
+    from mdmf.engine.evidence import gather_evidence
+    from mdmf.files import write_atomic
+    from mdmf.report.exports import csv_files, markdown
+    from mdmf.report.page import make_reports, page_html
+    from mdmf.report.run_files import choose_protocol, find_results, read_run
+
+    folders: list[Path] = arguments.run
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise ValueError("a run is given twice")
+    runs = []
+    for folder, label in zip(folders, _labels(folders), strict=True):
+        protocol = choose_protocol(folder, find_results(folder), arguments.protocol)
+        record = gather_evidence(folder, protocol)
+        for part, reason in record["missing"].items():
+            print(f"note: {label}: no {part}: {reason}", flush=True)
+        runs.append(read_run(folder, protocol=protocol, label=label))
+    reports = make_reports(runs, baseline=arguments.baseline)
+    page = arguments.out or folders[0] / "report.html"
+    write_atomic(page, page_html(reports).encode())
+    print(f"report: {page}")
+    if arguments.markdown is not None:
+        write_atomic(arguments.markdown, markdown(reports).encode())
+        print(f"tables: {arguments.markdown}")
+    if arguments.csv is not None:
+        for name, content in csv_files(reports):
+            write_atomic(arguments.csv / name, content.encode())
+        print(f"tables: {arguments.csv}")
+
+
+def _labels(folders: list[Path]) -> list[str]:
+    """The folders' names, with the folder above where two are alike."""
+    resolved = [folder.resolve() for folder in folders]
+    counts = Counter(path.name for path in resolved)
+    return [path.name if counts[path.name] == 1 else f"{path.parent.name}/{path.name}" for path in resolved]

@@ -1,0 +1,218 @@
+"""What the branches of a model say of each other, the prompts it chose, and its features in two dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mdmf.report.blocks import Block, Cell, Plot, Section, Table, Text, percent_cell, pointer
+from mdmf.report.numbers import SelectorNumbers, answered, certainty_histogram, selector_numbers, wilson
+from mdmf.report.plots import calibration_plot, certainty_plot, classes_plot, curves_plot, map_plot, shares_plot
+from mdmf.report.run_files import RunFiles
+
+_FEWEST = 20  # queries of a bin in the calibration plot: the accuracy of fewer says nothing
+
+
+def absent(run: RunFiles, part: str) -> Text | None:
+    """Why a part of the evidence is not there; None if it is."""
+    record = run.evidence
+    if part in record["not_applicable"]:
+        return Text(f"Does not apply: {record['not_applicable'][part]}.")
+    if part in record["missing"]:
+        return Text(f"Missing: {record['missing'][part]}.")
+    return None
+
+
+def branch_section(run: RunFiles) -> Section:
+    """Who is trusted, who teaches, how sure each is and whether it may be."""
+    key, title = "branches", "Branches"
+    blocks: list[Block] = []
+    if len(run.branches) < 2:
+        blocks.append(Text(f"Does not apply: {run.model} has no two branches that could teach each other."))
+    else:
+        blocks += [*_teaching(run), _reliability_table(run)]
+    blocks += [*_certainty(run), *_calibration(run)]
+    return Section(key, title, tuple(blocks))
+
+
+def _teaching(run: RunFiles) -> list[Block]:
+    """Who teaches: over training, and on the test's queries."""
+    blocks: list[Block] = []
+    rows = [row for row in run.metrics if row.get("kind") == "train" and "taught_share" in row]
+    if rows:
+        blocks.append(_teaching_plot(rows, run.branches))
+    shares = run.result["models"][run.model].get("taught_share")
+    if shares is None:
+        return [*blocks, Text("Does not apply: no branch of this model teaches.")]
+    named = {_teacher_name(name): share for name, share in shares.items() if share or name in run.branches}
+    said = ", ".join(f"{name} {100 * share:.1f} %" for name, share in named.items())
+    about = "Who would teach on the test's queries"
+    blocks.append(
+        Plot("Teacher at the test", shares_plot(named), f"{about}: {said}.", about + ", where nobody learns.")
+    )
+    cells = tuple(
+        (
+            Cell(_teacher_name(name)),
+            Cell(f"{100 * share:.1f}", share, pointer("models", run.model, "taught_share", name)),
+        )
+        for name, share in shares.items()
+    )
+    caption = "Who would teach, % of the test's queries"
+    blocks.append(Table("taught_share", caption, ("teacher", "%"), cells, source=run.source, folded=True))
+    return blocks
+
+
+def _teaching_plot(rows: Sequence[Mapping[str, Any]], branches: Sequence[str]) -> Plot:
+    """Who teaches whom over the steps; runs of before this was noted have the sum alone."""
+    steps = [row["step"] for row in rows]
+    noted = [name for name in branches if all(f"taught_by_{name}" in row for row in rows)]
+    keys = {_teacher_name(name): f"taught_by_{name}" for name in noted} or {"taught": "taught_share"}
+    series = {name: (steps, [100 * row[key] for row in rows]) for name, key in keys.items()}
+    said = "; ".join(f"{name}: from {values[0]:.0f} to {values[-1]:.0f} %" for name, (_, values) in series.items())
+    about = "Queries on which one branch teaches the other, during training"
+    svg = curves_plot(series, label="% of the queries", limits=(0, 102))
+    return Plot("Teaching during training", svg, f"{about}. {said}.", f"{about}. {said}.")
+
+
+def _teacher_name(name: str) -> str:
+    return {"none": "nobody", "both": "both"}.get(name, f"{name} teaches")
+
+
+def _reliability_table(run: RunFiles) -> Table:
+    numbers = run.result["models"][run.model]
+    report = numbers["reliability"]
+    path = ("models", run.model)
+
+    def share(kind: str) -> Cell:
+        percent, half = report[f"{kind}_percent"], report[f"{kind}_interval"]
+        return percent_cell(percent, path=(*path, "reliability", f"{kind}_percent"), interval=half)
+
+    correlation = numbers["gain_correlation"]
+    rows: list[tuple[Cell, ...]] = [
+        (
+            Cell("queries on which the branches disagree"),
+            _count(report["n_disagree"], *path, "reliability", "n_disagree"),
+        ),
+        (Cell("of them, exactly one is right"), _count(report["n_decidable"], *path, "reliability", "n_decidable")),
+        (Cell("of these, the trusted branch is right, %"), share("by_trust")),
+        (Cell("of these, the teacher is right, %"), share("teacher")),
+    ]
+    if correlation is not None:
+        shown = Cell(f"{correlation:.3f}", correlation, pointer(*path, "gain_correlation"))
+        rows.append((Cell("correlation of a branch's weight with its gain"), shown))
+    return Table("reliability", "Is the right branch trusted?", ("", "value"), tuple(rows), source=run.source)
+
+
+def _count(value: int, *path: str) -> Cell:
+    return Cell(f"{value:,}", value, pointer(*path))
+
+
+def _certainty(run: RunFiles) -> list[Block]:
+    """A histogram for each branch, or of the answer where there are none."""
+    names = run.branches or [""]
+    blocks: list[Block] = []
+    for branch in names:
+        posterior = run.episodes.get("/".join([run.model, *([branch] if branch else []), "posterior"]))
+        if posterior is None:
+            return [Text("Missing: the test's posteriors (test_…_episodes.npz), for histograms of certainty.")]
+        edges, right, wrong = certainty_histogram(posterior, run.episodes["query_labels"])
+        said = f"right on {right.sum():.1f} % of the queries, wrong on {wrong.sum():.1f} %"
+        about = f"How sure {branch or 'the answer'} is where it is right and where it is wrong"
+        title = f"Certainty, {branch or run.model}"
+        blocks.append(Plot(title, certainty_plot(edges, right, wrong), f"{about}; {said}.", f"{about}: {said}."))
+    return blocks
+
+
+def _calibration(run: RunFiles) -> list[Block]:
+    curves = run.evidence.get("calibration")
+    if not curves:
+        reason = absent(run, "calibration")
+        return [] if reason is None else [Text(f"Calibration. {reason.text}")]
+    curves = {name: [one for one in bins if one["n"] >= _FEWEST] for name, bins in curves.items()}
+    about = "Accuracy against confidence; on the dotted line confidence is as large as accuracy"
+    about += f"; bins of fewer than {_FEWEST} queries are left out"
+    errors: dict[str, float] = run.result["models"][run.model].get("calibration_error", {})
+    said = ", ".join(f"{name} {100 * error:.1f} %" for name, error in errors.items())
+    end = f". Expected calibration error: {said}." if said else "."
+    blocks: list[Block] = [Plot("Calibration", calibration_plot(curves), about + end, about + end)]
+    if errors:
+        rows = tuple(
+            (Cell(name), Cell(f"{100 * error:.2f}", error, pointer("models", run.model, "calibration_error", name)))
+            for name, error in errors.items()
+        )
+        caption, header = "Expected calibration error, %", ("answer", "ECE, %")
+        blocks.append(Table("calibration_error", caption, header, rows, source=run.source, folded=True))
+    return blocks
+
+
+def selector_section(run: RunFiles) -> Section:
+    """How often a query was given the prompt of its own class, and what came of it."""
+    key, title = "selector", "Prompts chosen"
+    reason = absent(run, "selector")
+    chosen = run.evidence_arrays.get("selector/chosen")
+    if reason is not None or chosen is None or not run.episodes:
+        return Section(key, title, (reason or Text("Missing: the arrays of the evidence."),))
+    labels, C = run.episodes["query_labels"], len(run.classes)
+    overall, per_class = selector_numbers(chosen, labels, answered(run.episodes, run.model, C))
+    rows = [
+        None if one.own_percent is None else (one.own_percent, *wilson(one.n * one.own_percent / 100, one.n))
+        for one in per_class
+    ]
+    rate = _text(overall.own_percent)
+    n_way = run.result["protocol"]["n_way"]
+    said = (
+        f"A query's class is not known, so its prompt is chosen among {n_way}. It is the one of its own class for "
+        f"{rate} % of the queries (by chance {100 / n_way:.0f} %). With its own class's prompt "
+        f"{_text(overall.when_own)} % are answered right, with another one {_text(overall.when_other)} %."
+    )
+    plot = Plot(
+        "Own prompt chosen, per class",
+        classes_plot(run.classes, rows, [one.when_own for one in per_class], labels=("own prompt", "right with it")),
+        f"Share of the queries given the prompt of their own class: {_per_class(run, per_class)}.",
+        "Full mark: queries given their own class's prompt. Hollow: accuracy of these queries.",
+    )
+    return Section(key, title, (Text(said), plot, _selector_table(run, overall, per_class)))
+
+
+def _text(percent: float | None) -> str:
+    return "–" if percent is None else f"{percent:.1f}"
+
+
+def _per_class(run: RunFiles, numbers: list[SelectorNumbers]) -> str:
+    return ", ".join(f"{name} {_text(one.own_percent)} %" for name, one in zip(run.classes, numbers, strict=True))
+
+
+def _selector_table(run: RunFiles, overall: SelectorNumbers, per_class: list[SelectorNumbers]) -> Table:
+    def row(name: str, one: SelectorNumbers) -> tuple[Cell, ...]:
+        values = (one.own_percent, one.when_own, one.when_other)
+        return Cell(name), Cell(f"{one.n:,}", one.n), *(Cell(_text(value), value) for value in values)
+
+    header = ("class", "queries", "own prompt, %", "right with it, %", "right with another, %")
+    rows = [row("all classes", overall), *(row(name, one) for name, one in zip(run.classes, per_class, strict=True))]
+    return Table("selector", f"Prompts chosen (selector: {run.evidence['selector']['mode']})", header, tuple(rows))
+
+
+def map_section(run: RunFiles) -> Section:
+    """Features of the test's videos in two dimensions."""
+    key, title = "maps", "Features in two dimensions"
+    reason = absent(run, "embeddings")
+    if reason is not None:
+        return Section(key, title, (reason,))
+    maps: list[dict[str, Any]] = run.evidence["embeddings"]
+    blocks: list[Block] = []
+    for index, one in enumerate(maps):
+        points = run.evidence_arrays.get(f"embeddings/{index}/points")
+        classes = run.evidence_arrays.get(f"embeddings/{index}/classes")
+        if points is None or classes is None:
+            return Section(key, title, (Text("Missing: the arrays of the evidence."),))
+        what = "Before: mean frame features" if one["when"] == "before" else "After: mean tokens"
+        share = 100 * sum(one["explained"])
+        about = f"{one['n_videos']} videos of the test; two principal components hold {share:.0f} % of the variance"
+        svg = map_plot(points, classes, run.classes, one["explained"])
+        blocks.append(Plot(f"{what}, {one['of']}", svg, f"Scatter plot, a mark per video. {about}.", f"{about}."))
+    if run.model == "m2df":
+        own = "After fusion each video has its own class's prompt, as a support video has"
+        blocks.append(Text(f"{own}: part of the order is the text's."))
+    if not any(one["when"] == "after" for one in maps):
+        blocks.append(Text(f"After does not apply: {run.model} compares the features as they are."))
+    return Section(key, title, tuple(blocks))

@@ -1,0 +1,164 @@
+"""Numbers of a report that no result file holds: worked out from a test's own answers. numpy alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+_Z = 1.96
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A test's answers, query by query, (n·Q,) each, by class ids of the split.
+
+    Attributes:
+        true_class, answer: class ids.
+        in_episode: (n·Q, N), the classes of each query's episode.
+        n_classes: C.
+    """
+
+    true_class: np.ndarray
+    answer: np.ndarray
+    in_episode: np.ndarray
+    n_classes: int
+
+    @property
+    def is_right(self) -> np.ndarray:
+        """(n·Q,) bool."""
+        return self.true_class == self.answer
+
+
+def answered(episodes: Mapping[str, np.ndarray], model: str, n_classes: int) -> Answered:
+    """The answers of one model from a test's saved episodes."""
+    class_ids, labels = episodes["class_ids"], episodes["query_labels"].astype(np.int64)
+    predictions = episodes[f"{model}/predictions"].astype(np.int64)
+    Q = labels.shape[1]
+    return Answered(
+        true_class=np.take_along_axis(class_ids, labels, axis=1).ravel(),
+        answer=np.take_along_axis(class_ids, predictions, axis=1).ravel(),
+        in_episode=np.repeat(class_ids, Q, axis=0),
+        n_classes=n_classes,
+    )
+
+
+def confusion_counts(answers: Answered) -> tuple[np.ndarray, np.ndarray]:
+    """How often each class was answered with each, and how often it could have been.
+
+    Returns:
+        counts (C, C), true class × answered class; possible (C, C), queries of the true class in episodes that hold the
+        other.
+    """
+    C = answers.n_classes
+    counts = np.zeros((C, C), dtype=np.int64)
+    np.add.at(counts, (answers.true_class, answers.answer), 1)
+    possible = np.zeros((C, C), dtype=np.int64)
+    np.add.at(possible, (answers.true_class[:, None], answers.in_episode), 1)
+    return counts, possible
+
+
+def wilson(n_right: float, n_asked: int) -> tuple[float, float]:
+    """Ends of the 95 % Wilson interval of a share, both in percent; (0, 100) for nothing asked."""
+    if n_asked == 0:
+        return 0.0, 100.0
+    share = n_right / n_asked
+    middle = (share + _Z**2 / (2 * n_asked)) / (1 + _Z**2 / n_asked)
+    half = _Z / (1 + _Z**2 / n_asked) * np.sqrt(share * (1 - share) / n_asked + _Z**2 / (4 * n_asked**2))
+    return float(100 * max(0.0, middle - half)), float(100 * min(1.0, middle + half))
+
+
+@dataclass(frozen=True)
+class ClassNumbers:
+    """One class: queries asked, accuracy in percent with its interval, gain over a baseline with half its interval.
+
+    Everything but `n_asked` is None for a class that was never asked, and the gain without a baseline.
+    """
+
+    n_asked: int
+    percent: float | None
+    low: float | None
+    high: float | None
+    baseline_percent: float | None
+    gain: float | None
+    gain_interval: float | None
+
+
+def class_numbers(model: Answered, baseline: Answered | None) -> list[ClassNumbers]:
+    """Per class: accuracy, and the gain over a baseline, paired query by query."""
+    found = []
+    for c in range(model.n_classes):
+        own = model.true_class == c
+        n_asked = int(own.sum())
+        if not n_asked:
+            found.append(ClassNumbers(0, *[None] * 6))
+            continue
+        right = model.is_right[own].astype(np.float64)
+        low, high = wilson(float(right.sum()), n_asked)
+        base_percent = gain = half = None
+        if baseline is not None:
+            base = baseline.is_right[own].astype(np.float64)
+            difference = 100 * (right - base)
+            base_percent, gain = float(100 * base.mean()), float(difference.mean())
+            half = float(_Z * difference.std(ddof=1) / np.sqrt(n_asked)) if n_asked > 1 else None
+        found.append(ClassNumbers(n_asked, float(100 * right.mean()), low, high, base_percent, gain, half))
+    return found
+
+
+def certainty_histogram(
+    posterior: np.ndarray, labels: np.ndarray, *, n_bins: int = 20
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How sure a branch was where it was right, and where it was wrong.
+
+    Args:
+        posterior: (n, Q, N).
+        labels: (n, Q).
+
+    Returns:
+        edges (n_bins + 1,) over [1/N, 1], and for right and wrong answers the share of all queries in each bin, in
+        percent.
+    """
+    certainty = posterior.max(axis=-1).astype(np.float64).ravel()
+    is_right = (posterior.argmax(axis=-1) == labels).ravel()
+    edges = np.linspace(1 / posterior.shape[-1], 1, n_bins + 1)
+    inside = certainty.clip(edges[0], edges[-1])  # half precision may fall a hair below 1/N
+    counts = [np.histogram(inside[chosen], bins=edges)[0] for chosen in (is_right, ~is_right)]
+    return edges, 100 * counts[0] / len(inside), 100 * counts[1] / len(inside)
+
+
+@dataclass(frozen=True)
+class SelectorNumbers:
+    """Of some queries: how many, how often their own class's prompt was chosen, and the accuracy when it was or not.
+
+    All but `n` in percent; None where there is no such query.
+    """
+
+    n: int
+    own_percent: float | None
+    when_own: float | None
+    when_other: float | None
+
+
+def selector_numbers(
+    chosen: np.ndarray, labels: np.ndarray, answers: Answered
+) -> tuple[SelectorNumbers, list[SelectorNumbers]]:
+    """The prompt selector's choices over all queries, and per class.
+
+    Args:
+        chosen: (n, Q) label of the class whose prompt was taken; -1 for a query that could be given none.
+        labels: (n, Q).
+    """
+    flat, usable = (chosen == labels).ravel(), (chosen >= 0).ravel()
+
+    def of(these: np.ndarray) -> SelectorNumbers:
+        own, other = these & flat, these & ~flat
+        return SelectorNumbers(
+            int(these.sum()), _percent(flat[these]), _percent(answers.is_right[own]), _percent(answers.is_right[other])
+        )
+
+    return of(usable), [of(usable & (answers.true_class == c)) for c in range(answers.n_classes)]
+
+
+def _percent(values: np.ndarray) -> float | None:
+    return float(100 * values.mean()) if len(values) else None

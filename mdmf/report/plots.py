@@ -1,0 +1,226 @@
+"""The plots of a report; each takes plain numbers and gives an `<svg>`. Colour is never the only difference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mdmf.report.figures import (
+    COLOURS,
+    FAINT,
+    INK,
+    MARKERS,
+    drawing,
+    legend_below,
+    name_rows,
+    series_style,
+    short,
+    to_svg,
+)
+
+_ROW = 0.27  # inches of height for a named row
+MAX_NUMBERED_CLASSES, MAX_MAPPED_CLASSES = 15, 24
+
+
+def intervals_plot(names: Sequence[str], values: Sequence[float], halves: Sequence[float], *, strong: int) -> str:
+    """Accuracies in percent with their intervals, a row each; row `strong` is the model itself."""
+    with drawing(_ROW * len(names) + 0.9) as (figure, axes):
+        for row, (value, half) in enumerate(zip(values, halves, strict=True)):
+            is_model = row == strong
+            axes.errorbar(
+                value, row, xerr=half, fmt="s" if is_model else "o", color=COLOURS[int(is_model)], capsize=3, ms=6
+            )
+        name_rows(axes, names)
+        axes.set_xlabel("accuracy, %")
+        axes.grid(axis="y", visible=False)
+        return to_svg(figure)
+
+
+def curves_plot(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    label: str,
+    mark: tuple[float, float] | None = None,
+    limits: tuple[float, float] | None = None,
+) -> str:
+    """Lines over training steps: name -> (steps, values). `mark` is circled: the weights that were kept.
+
+    Long lines are shown pale, with their running mean on top.
+    """
+    with drawing(3.1) as (figure, axes):
+        for index, (name, (steps, values)) in enumerate(series.items()):
+            style = series_style(index)
+            smooth = running_mean(np.asarray(values, dtype=np.float64))
+            if len(values) > 20:
+                axes.plot(steps, values, color=style["color"], alpha=0.3, linewidth=0.8)
+                axes.plot(steps, smooth, color=style["color"], linestyle=style["linestyle"], label=name)
+            else:
+                axes.plot(steps, values, **style, markersize=5, label=name)
+        if mark is not None:
+            axes.plot(*mark, "o", markersize=12, markerfacecolor="none", markeredgecolor=INK, label="kept weights")
+        axes.set_xlabel("training step")
+        axes.set_ylabel(label)
+        if limits is not None:
+            axes.set_ylim(*limits)
+        legend_below(axes)
+        return to_svg(figure)
+
+
+def running_mean(values: np.ndarray, *, width: int = 5) -> np.ndarray:
+    """The mean of each value and its neighbours, fewer of them at the ends."""
+    weights = np.ones(min(width, len(values)))
+    return np.convolve(values, weights, "same") / np.convolve(np.ones(len(values)), weights, "same")
+
+
+def classes_plot(
+    names: Sequence[str],
+    rows: Sequence[tuple[float, float, float] | None],
+    others: Sequence[float | None],
+    *,
+    labels: tuple[str, str],
+) -> str:
+    """A percentage per class with its interval (value, low, high), and another one as a hollow mark; None: no mark."""
+    with drawing(_ROW * len(names) + 1.2) as (figure, axes):
+        asked = [(y, row) for y, row in enumerate(rows) if row is not None]
+        values = np.array([row for _, row in asked], dtype=np.float64).reshape(-1, 3)
+        ends = np.abs(values[:, 1:] - values[:, :1]).T
+        places = [y for y, _ in asked]
+        style = {"color": COLOURS[0], "capsize": 3, "ms": 6}
+        handles: list[Any] = [axes.errorbar(values[:, 0], places, xerr=ends, fmt="o", label=labels[0], **style)]
+        based = [(y, value) for y, value in enumerate(others) if value is not None]
+        if based:
+            handles += axes.plot(
+                *([value for _, value in based], [y for y, _ in based]),
+                *("D",),
+                **{"color": COLOURS[1], "markerfacecolor": "none", "markersize": 6, "label": labels[1]},
+            )
+        name_rows(axes, names)
+        axes.set_xlim(-3, 103)
+        axes.set_xlabel("%")
+        legend_below(axes, handles=handles)
+        return to_svg(figure)
+
+
+def gains_plot(names: Sequence[str], gains: Sequence[float | None], halves: Sequence[float | None]) -> str:
+    """Gain per class in points as bars with intervals; losses are hatched."""
+    with drawing(_ROW * len(names) + 0.9) as (figure, axes):
+        for row, (gain, half) in enumerate(zip(gains, halves, strict=True)):
+            if gain is None:
+                continue
+            is_loss = gain < 0
+            colour = COLOURS[int(is_loss)]
+            face, hatch = ("none", "////") if is_loss else ((colour, 0.75), None)
+            axes.barh(row, gain, height=0.62, facecolor=face, edgecolor=colour, linewidth=0.8, hatch=hatch)
+            axes.errorbar(gain, row, xerr=half or 0, fmt="none", color=INK, ecolor=INK, capsize=3, linewidth=1)
+        axes.axvline(0, color=INK, linewidth=0.8)
+        name_rows(axes, names)
+        axes.grid(axis="y", visible=False)
+        axes.set_xlabel("gain, percentage points")
+        return to_svg(figure)
+
+
+def confusion_plot(names: Sequence[str], percent: np.ndarray) -> str:
+    """True class (rows) × answered class (columns, by number), in percent of the row: (C, C); NaN rows were not asked.
+
+    The strength of a cell is its percentage; up to 15 classes it is written too.
+    """
+    C = len(names)
+    with drawing(max(2.6, min(0.3, 10 / C) * C + 0.9)) as (figure, axes):
+        for row, column in np.argwhere(np.nan_to_num(percent) > 0):
+            share = percent[row, column] / 100
+            colour = COLOURS[int(row != column)]
+            axes.fill_between(
+                [column - 0.48, column + 0.48],
+                row - 0.48,
+                row + 0.48,
+                **{"facecolor": colour, "alpha": 0.06 + 0.54 * share, "linewidth": 0},
+            )
+            if C <= MAX_NUMBERED_CLASSES and percent[row, column] >= 0.5:
+                place = {"ha": "center", "va": "center", "fontsize": 9}
+                axes.text(column, row, f"{percent[row, column]:.0f}", **place)
+        step = 1 if C <= 30 else 5
+        axes.set_yticks(range(C), [f"{short(name)}  {number}" for number, name in enumerate(names, start=1)])
+        axes.set_xticks(range(0, C, step), range(1, C + 1, step))
+        if C > 30:
+            axes.tick_params(axis="y", labelsize=6)
+        axes.set_xlim(-0.5, C - 0.5)
+        axes.set_ylim(C - 0.5, -0.5)
+        axes.tick_params(length=0)
+        axes.grid(visible=False)
+        axes.set_xlabel("answered class, by number")
+        return to_svg(figure)
+
+
+def certainty_plot(edges: np.ndarray, right: np.ndarray, wrong: np.ndarray) -> str:
+    """Two histograms over certainty, in percent of all queries: right answers filled, wrong ones hatched."""
+    with drawing(2.7) as (figure, axes):
+        style = {"linewidth": 1.4, "fill": True}
+        axes.stairs(right, edges, facecolor=_see_through(0), edgecolor=COLOURS[0], label="right answers", **style)
+        axes.stairs(wrong, edges, facecolor="none", edgecolor=COLOURS[1], hatch="////", label="wrong answers", **style)
+        axes.set_xlabel("certainty (largest posterior)")
+        axes.set_ylabel("% of the queries")
+        axes.set_xlim(edges[0], edges[-1])
+        legend_below(axes)
+        return to_svg(figure)
+
+
+def _see_through(index: int, alpha: float = 0.35) -> tuple[str, float]:
+    return COLOURS[index], alpha
+
+
+def calibration_plot(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
+    """Accuracy over confidence, a line per answer; on the diagonal confidence is as large as accuracy."""
+    with drawing(3.6) as (figure, axes):
+        axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":", label="calibrated")
+        for index, (name, bins) in enumerate(curves.items()):
+            points = [one["confidence"] for one in bins], [one["accuracy"] for one in bins]
+            axes.plot(*points, **series_style(index), markersize=5, label=name)
+        lowest = min((one["confidence"] for bins in curves.values() for one in bins), default=0.0)
+        axes.set_xlim(max(0.0, lowest - 0.05), 1.02)
+        axes.set_ylim(-0.03, 1.03)
+        axes.set_xlabel("confidence")
+        axes.set_ylabel("accuracy")
+        legend_below(axes)
+        return to_svg(figure)
+
+
+def shares_plot(shares: Mapping[str, float]) -> str:
+    """Shares that sum to 1, as bars with their percentage written beside them."""
+    with drawing(_ROW * len(shares) + 0.85) as (figure, axes):
+        for row, share in enumerate(shares.values()):
+            axes.barh(row, 100 * share, height=0.6, color=COLOURS[0], alpha=0.75)
+            axes.text(100 * share + 1.5, row, f"{100 * share:.1f} %", va="center", fontsize=10)
+        name_rows(axes, list(shares))
+        axes.grid(axis="y", visible=False)
+        axes.set_xlim(0, 115)
+        axes.set_xticks(range(0, 101, 20))
+        axes.set_xlabel("% of the queries")
+        return to_svg(figure)
+
+
+def map_plot(points: np.ndarray, classes: np.ndarray, names: Sequence[str], explained: Sequence[float]) -> str:
+    """Videos in two dimensions (B, 2), a mark and colour per class (B,); beyond 24 classes some are plain dots."""
+    shown = np.unique(classes)
+    if len(shown) > MAX_MAPPED_CLASSES:
+        shown = shown[np.linspace(0, len(shown) - 1, MAX_MAPPED_CLASSES).round().astype(int)]
+    n_lines = -(-len(shown) // 2)
+    with drawing(3.4 + 0.19 * n_lines) as (figure, axes):
+        others = ~np.isin(classes, shown)
+        if others.any():
+            axes.plot(*points[others].T, ".", color=FAINT, markersize=3, label="other classes")
+        for place, index in enumerate(shown):
+            axes.plot(
+                *points[classes == index].T,
+                MARKERS[(place // len(COLOURS) + place) % len(MARKERS)],
+                **{"color": COLOURS[place % len(COLOURS)], "markersize": 4.5, "alpha": 0.75, "markeredgewidth": 0},
+                label=short(names[index], 20),
+            )
+        axes.set_xlabel(f"first direction, {100 * explained[0]:.0f} % of the variance")
+        axes.set_ylabel(f"second, {100 * explained[1]:.0f} %")
+        axes.set_xticklabels([])
+        axes.set_yticklabels([])
+        axes.tick_params(length=0)
+        legend_below(axes)
+        return to_svg(figure)

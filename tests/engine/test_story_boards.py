@@ -1,0 +1,116 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from small_world import FLOW_D, D, MemoryStore, small_sampler, two_source_bank
+
+from mdmf.config import check_settings
+from mdmf.distances.alignment import bi_mhm_distance, frame_wise_distance, otam_distance
+from mdmf.engine.story_boards import Choice, alignment_share, choose_queries, distance_of_costs, frame_costs
+from mdmf.models.build import build_model
+
+
+def test_best_and_worst_by_the_posterior_of_the_truth_one_of_each_class():
+    labels = np.array([[0, 1], [0, 1], [0, 1]])
+    truth = np.array([[0.9, 0.2], [0.95, 0.4], [0.1, 0.8]])
+    posterior = np.stack([np.where(labels == n, truth, 1 - truth) for n in range(2)], axis=-1)
+    true_class = np.array([[7, 8], [7, 8], [9, 8]])
+    usable = np.ones((3, 2), dtype=bool)
+    best = [Choice("best", 1, 0), Choice("best", 2, 1)]  # (0, 0) is of class 7 too
+    worst = [Choice("worst", 2, 0), Choice("worst", 0, 1)]  # (1, 1) is of class 8 too
+    assert choose_queries(posterior, labels, true_class, usable) == best + worst
+    assert choose_queries(posterior, labels, true_class, usable, n_of_each=1) == [best[0], worst[0]]
+    usable[1, 0] = False
+    assert choose_queries(posterior, labels, true_class, usable)[:2] == [Choice("best", 0, 0), Choice("best", 2, 1)]
+
+
+def test_all_right_leaves_no_worst():
+    posterior = np.array([[[0.6, 0.4]]])
+    assert [c.kind for c in choose_queries(posterior, np.array([[0]]), np.array([[3]]), np.ones((1, 1), bool))] == [
+        "best"
+    ]
+
+
+def every_path(T: int, S: int) -> list[list[tuple[int, int]]]:
+    """Cells of every way through OTAM's table (METHODS 2), the padded columns left out; rows are query frames."""
+    last, paths = S + 1, []
+
+    def walk(row: int, column: int, cells: list[tuple[int, int]]) -> None:
+        inside = [(row, column - 1), *cells] if 1 <= column <= S else cells
+        if row == 0:
+            paths.append([*((0, c - 1) for c in range(1, min(column, S + 1))), *inside] if column else inside)
+            return
+        if column == 0:
+            paths.append(cells)
+            return
+        walk(row - 1, column - 1, inside)
+        walk(row, column - 1, inside)
+        if column in (1, last):
+            walk(row - 1, column, inside)
+
+    walk(T - 1, last, [])
+    return paths
+
+
+def test_share_of_otam_is_the_expected_path():
+    """Over all paths, weighted by exp(-cost / λ): how many of them pass a cell."""
+    cost = torch.rand(3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    share = alignment_share(cost, lambda c: otam_distance(c, temperature=0.5, directions="query_to_support"))
+    expected, total = np.zeros((3, 3)), 0.0
+    for path in every_path(3, 3):
+        weight = np.exp(-sum(float(cost[cell]) for cell in path) / 0.5)
+        total += weight
+        for cell in path:
+            expected[cell] += weight
+    np.testing.assert_allclose(share.numpy(), expected / total, atol=1e-6)
+
+
+def test_both_directions_share_alike_when_costs_are_symmetric():
+    cost = torch.rand(4, 4, generator=torch.Generator().manual_seed(1))
+    share = alignment_share(cost + cost.T, lambda c: otam_distance(c, temperature=0.5, directions="both"))
+    torch.testing.assert_close(share, share.T, atol=1e-5, rtol=0)
+
+
+def test_shares_of_other_distances_by_hand():
+    cost = torch.tensor([[0.1, 0.5], [0.6, 0.2]])
+    torch.testing.assert_close(alignment_share(cost, frame_wise_distance), torch.eye(2) / 2)
+    torch.testing.assert_close(alignment_share(cost, bi_mhm_distance), 2 * torch.eye(2))
+
+
+def test_shares_come_through_when_nothing_else_keeps_gradients():
+    with torch.no_grad():
+        share = alignment_share(torch.rand(2, 3, 3), frame_wise_distance)
+    assert share.shape == (2, 3, 3)
+    assert not share.requires_grad
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["m2df", "amfar", "late_fusion", "early_concat", "otam", "bi_mhm", "frame_wise", "flow_otam", "late_bi_mhm"],
+)
+@pytest.mark.parametrize("n_shot", [1, 2])
+def test_distances_on_a_board_are_those_that_the_model_answers_by(name, n_shot):
+    """-distance of the costs shown is each branch's logit, for every kind of model."""
+    of_heads = {} if "otam" in name or name in ("bi_mhm", "frame_wise", "late_bi_mhm") else {"n_heads": 1}
+    chosen = {"name": name, "cosine_eps": 0.1, "otam_temperature": 0.3, **of_heads}
+    settings = check_settings({"model": chosen}, source="test")
+    torch.manual_seed(0)
+    model = build_model(settings.model, feature_sizes={"rgb": D, "flow": FLOW_D}, logit_scale=10.0).eval()
+    sampler = small_sampler(MemoryStore(), n_shot=n_shot)
+    with torch.no_grad():
+        episode = two_source_bank().episode(sampler.batch(0, 4))
+        output = model(episode)
+        distance = distance_of_costs(settings.model)
+        costs = frame_costs(model, episode, eps=0.1)
+        logits = output.branch_logits or {"all": output.logits}
+        assert costs.keys() == logits.keys()
+        for branch, cost in costs.items():
+            torch.testing.assert_close(-distance(cost), logits[branch], atol=1e-4, rtol=1e-4)
+
+
+def test_a_model_that_compares_no_frames_has_no_alignment():
+    for name, distance in itertools.product(("prototype", "zero_shot", "late_prototype"), ("otam",)):
+        assert distance_of_costs(check_settings({"model": {"name": name}}, source=distance).model) is None
+    amfar = check_settings({"model": {"name": "amfar", "distance": "prototype"}}, source="test").model
+    assert distance_of_costs(amfar) is None

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+
+from mdmf.report.numbers import (
+    Answered,
+    answered,
+    certainty_histogram,
+    class_numbers,
+    confusion_counts,
+    selector_numbers,
+    wilson,
+)
+
+
+def test_answers_are_told_by_the_classes_behind_the_labels():
+    episodes = {
+        "class_ids": np.array([[2, 0], [1, 2]]),
+        "query_labels": np.array([[0, 1], [0, 1]], dtype=np.int16),
+        "m/predictions": np.array([[0, 0], [1, 1]], dtype=np.int16),
+    }
+    found = answered(episodes, "m", 3)
+    assert found.true_class.tolist() == [2, 0, 1, 2]
+    assert found.answer.tolist() == [2, 2, 2, 2]
+    assert found.in_episode.tolist() == [[2, 0], [2, 0], [1, 2], [1, 2]]
+
+
+TRUE = np.array([0, 0, 0, 1])
+ANSWERS = Answered(TRUE, np.array([0, 1, 2, 1]), np.array([[0, 1], [0, 1], [2, 0], [1, 0]]), 3)
+
+
+def test_confusions_by_hand():
+    counts, possible = confusion_counts(ANSWERS)
+    assert counts.tolist() == [[1, 1, 1], [0, 1, 0], [0, 0, 0]]
+    assert possible.tolist() == [[3, 2, 1], [1, 1, 0], [0, 0, 0]]
+
+
+def test_gain_is_paired_query_by_query():
+    """Two of three right against one of three: differences 1, 0, 0 of class 0."""
+    model = Answered(TRUE, np.array([0, 0, 2, 1]), ANSWERS.in_episode, 3)
+    first, second, third = class_numbers(model, ANSWERS)
+    assert (first.n_asked, second.n_asked, third.n_asked) == (3, 1, 0)
+    assert first.percent == pytest.approx(200 / 3)
+    assert first.baseline_percent == pytest.approx(100 / 3)
+    assert first.gain == pytest.approx(100 / 3)
+    assert first.gain_interval == pytest.approx(1.96 * np.std([100, 0, 0], ddof=1) / np.sqrt(3))
+    assert (second.gain, second.gain_interval) == (0, None)  # one query has no spread
+    assert third.percent is None
+    assert class_numbers(model, None)[0].gain is None
+
+
+def test_wilson_interval_by_hand():
+    """5 of 10: centre 0.5, half (z/(1 + z²/n))·√(p(1-p)/n + z²/4n²) = 0.26338."""
+    low, high = wilson(5, 10)
+    assert (low, high) == pytest.approx((23.66, 76.34), abs=0.01)
+    assert wilson(0, 0) == (0, 100)
+    assert wilson(0, 10)[0] == pytest.approx(0, abs=1e-9)
+    assert wilson(10, 10)[1] == pytest.approx(100)
+
+
+def test_histogram_holds_every_query_once():
+    posterior = np.array([[[0.5, 0.5], [0.9, 0.1]], [[0.2, 0.8], [0.0, 1.0]]], dtype=np.float16)
+    labels = np.array([[0, 1], [1, 1]])
+    edges, right, wrong = certainty_histogram(posterior, labels, n_bins=5)
+    np.testing.assert_allclose(edges, [0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+    assert right.sum() + wrong.sum() == pytest.approx(100)
+    assert right.tolist() == [25, 0, 25, 0, 25]  # 0.5; 0.8, in half precision a hair below; 1
+    assert wrong.sum() == 25
+
+
+def test_selector_numbers_by_hand():
+    labels = np.array([[0, 1], [0, 1]])
+    model = Answered(np.array([5, 6, 5, 6]), np.array([5, 5, 5, 6]), np.zeros((4, 2), int), 7)
+    overall, per_class = selector_numbers(np.array([[0, 0], [1, -1]]), labels, model)
+    assert (overall.n, overall.own_percent) == (3, pytest.approx(100 / 3))
+    assert (overall.when_own, overall.when_other) == (100, 50)
+    assert (per_class[5].n, per_class[5].own_percent, per_class[6].own_percent) == (2, 50, 0)
+    assert per_class[6].when_own is None
+    assert per_class[0].own_percent is None

@@ -516,8 +516,10 @@ class TestBadInput:
         assert "has 24 classes, needs n_way = 30; lower n_way" in said
 
     def test_groups_that_are_not_known(self, world, store, place, capsys):
-        said = error_of(capsys, "train", "--cfg", "clips", *small(world, "episode.group_disjoint=true", store=store))
+        new = place / "new_store"
+        said = error_of(capsys, "train", "--cfg", "clips", *small(world, "episode.group_disjoint=true", store=new))
         assert "needs the source recording of every video" in said
+        assert not new.exists()  # it is said before anything is encoded
 
     def test_own_code_only_when_allowed(self, world, place, capsys):
         own = ["encoder.library=module", "encoder.model=my_code:make"]

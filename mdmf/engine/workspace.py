@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,6 @@ from mdmf.corruptions import FRAME_KINDS, parse_corruption
 from mdmf.data.episodes import EpisodeSampler
 from mdmf.data.index import VideoIndex, build_index
 from mdmf.data.shapes import write_shapes_world
-from mdmf.data.store import VideoTable
 from mdmf.encoders.clip import FrozenEncoder, load_encoder
 from mdmf.encoders.prompts import class_sentences, class_text_features, load_prompts
 from mdmf.engine.bank import FeatureBank, FeatureReader
@@ -293,7 +293,7 @@ class Workspace:
             n_query=n_query,
             seed=seed,
             split=split,
-            groups=_groups(table) if self.settings.episode.group_disjoint else None,
+            groups=self._groups(table.video_id, table.group),
             n_variants=self.stores.first.n_variants if for_training else 1,
         )
 
@@ -304,7 +304,8 @@ class Workspace:
             ValueError: if it has not.
         """
         class_index = {name: number for number, name in enumerate(self.index.classes[split])}
-        class_ids = [class_index[record.class_name] for record in self.index.records if record.split == split]
+        records = self.index.records
+        class_ids = [class_index[record.class_name] if record.split == split else -1 for record in records]
         EpisodeSampler(
             np.array(class_ids, dtype=np.int64),
             class_names=self.index.classes[split],
@@ -313,7 +314,24 @@ class Workspace:
             n_query=n_query,
             seed=0,
             split=split,
+            groups=self._groups([record.video_id for record in records], [record.group for record in records]),
         )
+
+    def _groups(self, video_ids: Iterable[str], names: Iterable[str | None]) -> np.ndarray | None:
+        """(V,) number of each video's source recording; None where episodes do not ask for it.
+
+        Raises:
+            ValueError: if they do, and a video has none.
+        """
+        if not self.settings.episode.group_disjoint:
+            return None
+        unknown = [video_id for video_id, name in zip(video_ids, names, strict=True) if name is None]
+        if unknown:
+            raise ValueError(
+                f"episode.group_disjoint needs the source recording of every video; {len(unknown)} have none, such as "
+                f"{unknown[0]!r}; set data.group_pattern, or give a `group` column in the CSV"
+            )
+        return np.unique(np.array(list(names), dtype=str), return_inverse=True)[1]
 
     def _named(self, name: str) -> ModelSettings:
         """The model settings, or those of another model by its name."""
@@ -355,18 +373,6 @@ class Workspace:
                     f"other, models of {source} alone guess"
                 )
         return notes
-
-
-def _groups(table: VideoTable) -> np.ndarray:
-    """(V,) number of each video's source recording."""
-    unknown = np.flatnonzero([group is None for group in table.group])
-    if len(unknown):
-        example = table.video_id[unknown[0]]
-        raise ValueError(
-            f"episode.group_disjoint needs the source recording of every video; {len(unknown)} have none, such as "
-            f"{example!r}; set data.group_pattern, or give a `group` column in the CSV"
-        )
-    return np.unique(table.group.astype(str), return_inverse=True)[1]
 
 
 def _is_whole(path: Path) -> bool:

@@ -1,4 +1,7 @@
-"""Headless Chromium over its own debugging pipe: no driver, no package. Used by tests and to take screenshots."""
+"""Headless Chromium over its own debugging pipe: no driver, no package.
+
+Used by tests, and to look: `python tests/report/browser.py runs/demo/report.html shots` takes the page at two widths.
+"""
 
 import base64
 import json
@@ -139,3 +142,23 @@ class Browser:
         clip = {"x": 0, "y": top, "width": size["width"], "height": height or size["height"] - top, "scale": 1}
         taken = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
         file.write_bytes(base64.b64decode(taken["data"]))
+
+
+def main() -> None:
+    """Screenshots of a page, wide and on a phone, light and dark."""
+    page, out = Path(sys.argv[1]), Path(sys.argv[2])
+    executable = find_chromium()
+    if executable is None:
+        raise SystemExit(f"no browser found; install one of {', '.join(NAMES)}")
+    out.mkdir(parents=True, exist_ok=True)
+    for width in (1280, 390):
+        for dark in (False, True):
+            with Browser(executable) as browser:
+                browser.open(page, width=width, dark=dark)
+                file = out / f"{page.stem}_{width}_{'dark' if dark else 'light'}.png"
+                browser.screenshot(file)
+                print(f"{file}: {', '.join(browser.complaints()) or 'no complaints'}")
+
+
+if __name__ == "__main__":
+    main()

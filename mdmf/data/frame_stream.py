@@ -53,7 +53,9 @@ class FileStream(PyavReader):
         """
         if numbers[-1] >= self._table.n_readable:
             raise VideoError(self.path, f"{self._table.cut_reason()} (frame {numbers[-1]} was asked for)")
-        size: tuple[int, ...] | None = None
+        yield from _of_one_size(self.path, self._decoded(numbers))
+
+    def _decoded(self, numbers: Sequence[int]) -> Iterator[NumberedFrame]:
         with open_video_stream(self.path) as (container, stream):
             for start, run in decoding_runs(list(numbers), self._table.starts):
                 wanted = iter(run)
@@ -62,11 +64,7 @@ class FileStream(PyavReader):
                     if awaited is None or number > awaited:
                         break
                     if number == awaited:
-                        picture = self._picture(number, frame)
-                        size = size or picture.shape
-                        if picture.shape != size:
-                            raise VideoError(self.path, f"frames differ in size: {size[:2]}, then {picture.shape[:2]}")
-                        yield number, picture
+                        yield number, self._picture(number, frame)
                         awaited = next(wanted, None)
                         if awaited is None:
                             break
@@ -94,10 +92,19 @@ class FolderStream(FrameFolderReader):
         """The frames of ascending, different numbers.
 
         Raises:
-            VideoError: if an image cannot be read.
+            VideoError: if an image cannot be read, or images differ in size.
         """
-        for number in numbers:
-            yield number, self.read([number])[0]
+        yield from _of_one_size(self.path, ((number, self.read([number])[0]) for number in numbers))
+
+
+def _of_one_size(path: Path, frames: Iterator[NumberedFrame]) -> Iterator[NumberedFrame]:
+    """The frames as they are; what is refused as a whole clip is refused in windows too."""
+    size: tuple[int, ...] | None = None
+    for number, picture in frames:
+        size = size or picture.shape
+        if picture.shape != size:
+            raise VideoError(path, f"frames differ in size: {size[:2]}, then {picture.shape[:2]}")
+        yield number, picture
 
 
 def open_stream(path: Path) -> FileStream | FolderStream:

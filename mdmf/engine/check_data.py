@@ -7,7 +7,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import get_args
 
 from tqdm import tqdm
 
@@ -48,8 +47,9 @@ from mdmf.data.index import VideoIndex
 from mdmf.data.published_counts import published_counts, published_name
 from mdmf.engine.decode_pool import BadVideo, Decoded, DecodePool, DecodeTask, Submitted
 from mdmf.engine.workspace import Workspace
+from mdmf.models.build import is_trained
 from mdmf.resources import shipped_names
-from mdmf.settings import DataSettings, Settings, TrainedName
+from mdmf.settings import DataSettings, Settings
 from mdmf.structures import VideoRecord
 
 _MAX_WORKERS = 8
@@ -96,13 +96,13 @@ def asked_episodes(settings: Settings) -> list[AskedEpisodes]:
     """The episodes that training and testing with these settings draw."""
     episode, evaluation = settings.episode, settings.evaluation
     n_way, n_shot = evaluation.n_way or episode.n_way, evaluation.n_shot or episode.n_shot
-    is_trained = settings.model.name in get_args(TrainedName)
     asked = []
-    if is_trained:
+    if is_trained(settings.model.name):
         asked.append(AskedEpisodes("training", "train", episode.n_way, episode.n_shot, episode.n_query))
-    if is_trained or settings.model.text_weight == "val":
         asked.append(AskedEpisodes("the choice on val", "val", episode.n_way, episode.n_shot, evaluation.n_query))
-    if evaluation.after_training or not is_trained:
+    if evaluation.after_training or not is_trained(settings.model.name):
+        if settings.model.text_weight == "val":
+            asked.append(AskedEpisodes("the choice of the text's weight", "val", n_way, n_shot, evaluation.n_query))
         asked.append(AskedEpisodes("the test", evaluation.split, n_way, n_shot, evaluation.n_query))
     return asked
 

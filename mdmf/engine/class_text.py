@@ -15,9 +15,9 @@ from safetensors.torch import save as to_safetensors
 
 from mdmf.class_names import class_key
 from mdmf.data.index_source import some_of
+from mdmf.data.store import StoreMismatch
 from mdmf.encoders.clip import FrozenEncoder
 from mdmf.encoders.prompts import PromptFile, class_name_in_words, class_sentences, class_text_features, load_prompts
-from mdmf.engine.stores import requested_encoder
 from mdmf.engine.workspace import FEATURE_NORM, ClassText, prompt_file
 from mdmf.files import write_atomic
 from mdmf.models.build import reads_text
@@ -90,6 +90,7 @@ def choose_text(
     wanted: str,
     prompts_are_for_these: bool,
     folder: Path,
+    identity: Callable[[], Mapping[str, str]],
     encoder: Callable[[], FrozenEncoder],
 ) -> ChosenText:
     """Whether words of classes join in the answer, and their features where they do or the model looks at them.
@@ -101,9 +102,11 @@ def choose_text(
             the encoder can read them.
         prompts_are_for_these: whether `data.prompts` was given for these classes.
         folder: where text features are kept.
-        encoder: gives the encoder.
+        identity: names the encoder of the frames, its weights too.
+        encoder: gives it.
 
     Raises:
+        StoreMismatch: if the encoder is not the one that the frames' features are of.
         ValueError: if text is needed, and the prompts or the encoder do not go with the class names.
     """
     is_read = reads_text(settings.model)
@@ -124,10 +127,10 @@ def choose_text(
         return ChosenText(None, 0.0, tuple(notes))
     sentences = own_sentences(names, prompts=prompt_file(settings), is_for_these=prompts_are_for_these)
     try:
-        identity = requested_encoder(settings.encoder)
-        return ChosenText(
-            cached_class_text(folder, sentences, identity=identity, encoder=encoder), weight, tuple(notes)
-        )
+        features = cached_class_text(folder, sentences, identity=identity(), encoder=encoder)
+        return ChosenText(features, weight, tuple(notes))
+    except StoreMismatch:  # no fault of the class names
+        raise
     except ValueError as error:
         if is_read or wanted == "on" or prompts_are_for_these:
             raise ValueError(f"{error}; give sentences for these classes with data.prompts=FILE") from None
@@ -146,7 +149,7 @@ def cached_class_text(
     Args:
         folder: where they are kept.
         sentences: class -> its sentences.
-        identity: names the encoder.
+        identity: names the encoder, its weights too: a name may come to stand for others.
         encoder: gives it, where the features are not there yet.
 
     Raises:

@@ -123,7 +123,7 @@ class ClipStore:
         if missing := [source for source in self.sources if source not in kept]:
             views = {source: self._view(source) for source in missing}
             for source in missing:
-                self._encoder(source)  # here: an encoder that cannot be loaded is no fault of the video
+                self.encoder(source)  # here: an encoder that cannot be loaded is no fault of the video
             try:
                 made, problems = self._made_windows(path, rule, views)
             except (ValueError, OSError) as error:
@@ -171,7 +171,7 @@ class ClipStore:
         with bar, torch.inference_mode():
             for pictures in picture_chunks(video, numbers, views):
                 for source, batch in pictures.items():
-                    features = self._encoder(source).encode_images(torch.from_numpy(batch))
+                    features = self.encoder(source).encode_images(torch.from_numpy(batch))
                     encoded[source].append(_to_float16(features.float().cpu().numpy()))
                     self.n_encoded_frames += len(batch)
                 bar.update(len(batch))
@@ -188,7 +188,7 @@ class ClipStore:
             encoded, _ = encode_views(
                 [decoded],
                 source=source,
-                encoder=self._encoder(source),
+                encoder=self.encoder(source),
                 settings=settings,
                 batch_frames=self._batch_frames,
             )
@@ -214,13 +214,22 @@ class ClipStore:
     def _settings(self, source: str) -> StoreSettings:
         """All that decides the features; the encoder is loaded only where no earlier call has said it."""
         if (settings := self.files[source].settings()) is None:
-            self._encoder(source)
+            self.encoder(source)
             settings = self.files[source].settings()
         if settings is None:
             raise ValueError(f"{self.files[source].folder} was deleted while it was used; run again")
         return settings
 
-    def _encoder(self, source: str) -> FrozenEncoder:
+    def identity(self, source: str) -> Mapping[str, str]:
+        """The encoder whose features are kept, its weights too; loaded only where no earlier call has said it."""
+        return self._settings(source).encoder
+
+    def encoder(self, source: str) -> FrozenEncoder:
+        """The encoder of a source, once it is seen to be the one that the kept features are of.
+
+        Raises:
+            StoreMismatch: if it is another one, as where the weights behind a name were replaced.
+        """
         if source not in self._encoders:
             encoder = self._get_encoder(source)
             self.files[source].check_encoder(encoder)

@@ -103,6 +103,7 @@ class Predictions:
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values, as JSON holds them; None in the place of what is no number."""
         certainty, best, second, answers = self.certainty, self.best, self.second_best, self.answers
+        probability, second_probability = self.probability, self.second_probability  # each ranks all rows
         rows = []
         for row, clip in enumerate(self.clips):
             part = {} if self.moments is None else vars(self.moments[row])
@@ -112,9 +113,9 @@ class Predictions:
                     **part,
                     "answer": answers[row],
                     "best": best[row],
-                    "probability": _number(self.probability[row]),
+                    "probability": _number(probability[row]),
                     "second_best": second[row],
-                    "second_probability": _number(self.second_probability[row]),
+                    "second_probability": _number(second_probability[row]),
                     "certainty": {branch: _number(values[row]) for branch, values in certainty.items()},
                     "trusted": self.trusted[row] or None,
                     "posterior": dict(zip(self.classes, map(_number, self.posterior[row]), strict=True)),

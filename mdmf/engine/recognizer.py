@@ -62,6 +62,9 @@ class FewShotRecognizer:
     Without a run nothing is trained: frozen features are compared by OTAM, together with the words of the class names.
     With a run its trained model answers. What was decoded and encoded once is kept, so a second call is fast.
 
+    Clips are decoded in the caller's own process unless `data.n_workers` is set (then from 32 new clips on): processes
+    can only be started by a script that keeps its calls under `if __name__ == "__main__":`, or by the command.
+
     Args:
         run: a run folder; its settings, encoder and best weights.
         cfg: a config, or the name of a shipped one, where there is no run; default: `predict`.
@@ -160,7 +163,8 @@ class FewShotRecognizer:
             wanted=self.text,
             prompts_are_for_these=self._prompts_are_for_these,
             folder=self._folder / "text",
-            encoder=self._workspace.encoder,
+            identity=lambda: self._store.identity("rgb"),
+            encoder=lambda: self._store.encoder("rgb"),
         )
         self._fitted = _Fitted(
             OwnAnswers(

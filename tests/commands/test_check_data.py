@@ -127,6 +127,22 @@ class TestPlantedFaults:
         rows = doctor("--decode", "frames.short_videos=refuse", code=1)
         assert found(rows) == {"short"}
 
+    def test_videos_that_cannot_be_decoded_are_not_drawn(self, place):
+        for clip in range(2):
+            (place / f"videos/wave/{clip}.mp4").write_text(f"this is no video {clip}")
+        assert found(doctor("--decode", code=1)) == {"unreadable", "episodes"}
+
+    def test_unreadable_and_short_videos_are_counted_apart(self, place):
+        (place / "videos/wave/0.mp4").write_text("this is no video")
+        for clip in range(1, 3):
+            write_clip(place / f"videos/wave/{clip}.mp4", seed=90 + clip, n_frames=3)
+        values = {"root": place / "videos", "class_split": str(place / "split.yaml"), "n_workers": 0}
+        for policy in ("repeat", "refuse"):
+            settings = Settings.model_validate({"data": values, "frames": {"short_videos": policy}})
+            rows = {row.split: row for row in check_data(settings, decode=True, progress=False).rows}
+            assert (rows["test"].n_unreadable, rows["test"].n_short) == (1, 2)
+            assert (rows["train"].n_unreadable, rows["train"].n_short) == (0, 0)
+
     def test_videos_that_are_refused_are_not_drawn(self, place):
         for clip in range(2):
             write_clip(place / f"videos/wave/{clip}.mp4", seed=90 + clip, n_frames=3)
@@ -308,6 +324,14 @@ def test_only_what_is_drawn_is_asked_for():
     assert asked == {"train": (5, 5, 5), "val": (5, 5, 1), "test": (7, 5, 1)}
     baseline = Settings.model_validate({"model": {"name": "otam"}})
     assert [each.split for each in asked_episodes(baseline)] == ["test"]
+
+
+@pytest.mark.parametrize(("name", "of_val"), [("otam", [(20, 2, 1)]), ("m2df", [(5, 1, 1), (20, 2, 1)])])
+def test_the_weight_of_the_text_is_chosen_on_val_by_episodes_of_the_test(name, of_val):
+    """Val may have the classes for the episodes of training and not for those of the test."""
+    values = {"model": {"name": name, "text_weight": "val"}, "evaluation": {"n_way": 20, "n_shot": 2}}
+    asked = asked_episodes(Settings.model_validate(values))
+    assert [(each.n_way, each.n_shot, each.n_query) for each in asked if each.split == "val"] == of_val
 
 
 def test_nothing_is_encoded_and_no_store_is_made(place):

@@ -61,6 +61,18 @@ def test_times_at_a_fixed_rate_and_of_images(tmp_path):
         assert frame_numbers(frame for _, frame in video.stream([1, 3])) == [1, 3]
 
 
+def test_images_that_differ_in_size_are_refused_as_in_a_whole_clip(tmp_path):
+    for number, side in enumerate((40, 40, 48)):
+        Image.fromarray(np.zeros((side, 40, 3), np.uint8)).save(tmp_path / f"{number}.png")
+    sources = {"rgb": SourceView(PREPROCESS)}
+    with pytest.raises(VideoError, match="differ in size"):
+        load_clip_views(tmp_path, video_id="a", sources=sources, n_frames=3)
+    with open_stream(tmp_path) as video:
+        assert len(list(picture_chunks(video, np.arange(2), sources))) == 1
+        with pytest.raises(VideoError, match="differ in size"):
+            list(picture_chunks(video, np.arange(3), sources, chunk_frames=1))
+
+
 @pytest.mark.parametrize("step", [1, 5, 40])
 @pytest.mark.parametrize("chunk_frames", [1, 3, 100])
 def test_pictures_of_frames_and_flow_are_those_of_the_clip_loader(tmp_path, step, chunk_frames):

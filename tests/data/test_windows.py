@@ -75,6 +75,12 @@ def test_rates_that_are_no_round_numbers_do_not_drift():
     assert abs(seconds[windows.first_frame[middle]] - middle) < 1 / 29
 
 
+def test_a_frame_at_the_border_is_in_the_window_that_begins_there_whatever_the_rounding():
+    """3 * 0.1 is a little more than 0.3."""
+    windows = plan("0.3s", "0.1s", 20, np.arange(20) / 10)
+    assert spans(windows) == [(first, first + 3) for first in range(18)]
+
+
 @pytest.mark.parametrize(
     ("window", "stride", "said"),
     [

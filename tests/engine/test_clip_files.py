@@ -26,6 +26,7 @@ def test_frames_are_named_by_their_content_and_order(tmp_path):
     first = folder("first", a="1", b="2")
     assert folder("turned", a="2", b="1") != first
     assert folder("joined", a="12") != first
+    assert folder("up", **{"2": "x", "10": "y"}) != folder("down", **{"1": "y", "2": "x"})  # x comes first in one only
     (tmp_path / "first" / "notes.txt").write_text("no frame")
     assert content_key(tmp_path / "first") == first
     shutil.copytree(tmp_path / "first", tmp_path / "copy")

@@ -1,4 +1,4 @@
-"""What becomes of clips that cannot be encoded; the rest is tested through the recognizer."""
+"""What becomes of clips that cannot be encoded, and who decodes; the rest is tested through the recognizer."""
 
 from pathlib import Path
 
@@ -10,11 +10,13 @@ from PIL import Image
 
 from mdmf.config import check_settings
 from mdmf.data.windows import WindowRule
+from mdmf.engine import clip_store
 from mdmf.engine.clip_store import BadClip, ClipFeatures, ClipStore
 
 
-def store(folder: Path, encoder) -> ClipStore:
-    settings = check_settings({"frames": {"n_frames": 2}, "encoder": {"batch_frames": 3}}, source="test")
+def store(folder: Path, encoder, *, n_workers: int | None = None) -> ClipStore:
+    values = {"frames": {"n_frames": 2}, "encoder": {"batch_frames": 3}, "data": {"n_workers": n_workers}}
+    settings = check_settings(values, source="test")
     return ClipStore(folder, settings, sources=["rgb"], encoder=encoder)
 
 
@@ -68,3 +70,27 @@ def test_a_bad_clip_loads_no_encoder_once_one_was_loaded(tmp_path):
     assert "no video file" in found.reason
     (gone,) = store(tmp_path / "store", refuse).clips([tmp_path / "gone.mp4"])
     assert isinstance(gone, BadClip)
+
+
+def test_many_clips_are_decoded_in_processes_of_their_own_if_they_are_asked_for(tmp_path, monkeypatch):
+    paths = [clip(tmp_path / f"{grey}", grey) for grey in (9, 50, 99, 150)]
+    paths.insert(2, tmp_path / "text.mp4")
+    paths[2].write_text("no video")
+    asked = []
+    real = clip_store.DecodePool
+    monkeypatch.setattr(
+        clip_store, "DecodePool", lambda load, *, n_workers: asked.append(n_workers) or real(load, n_workers=n_workers)
+    )
+    monkeypatch.setattr(clip_store, "MIN_VIDEOS_FOR_WORKERS", 5)
+    encoder = FakeEncoder()
+    here = store(tmp_path / "here", lambda source: encoder).clips(paths)
+    there = store(tmp_path / "there", lambda source: encoder, n_workers=2).clips(paths)
+    store(tmp_path / "few", lambda source: encoder, n_workers=2).clips(paths[:4])
+    assert asked == [0, 2, 0]
+    assert isinstance(here[2], BadClip)
+    assert here[2] == there[2]
+    for one, other in zip(here[:2] + here[3:], there[:2] + there[3:], strict=True):
+        assert isinstance(one, ClipFeatures)
+        assert one.key == other.key
+        np.testing.assert_array_equal(one.features["rgb"], other.features["rgb"])
+    assert len({part.features["rgb"].tobytes() for part in here if isinstance(part, ClipFeatures)}) == 4

@@ -139,6 +139,33 @@ def test_text_joins_in_as_the_test_command_has_it():
     assert {True, False} == set(surer.tolist())  # else the rule is not seen
 
 
+@pytest.mark.parametrize(("weight", "text_wins"), [(0.2, False), (0.6, True), (0.4, None)])
+def test_text_has_its_weight_as_its_share_and_the_branches_divide_the_rest(weight, text_wins):
+    """The larger of two shares has at least half of (1 - weight), at most all: text leads at 0.6, never at 0.2."""
+    support = make_support(clips_by_class(), ("rgb", "flow"))
+    judge, zero_shot = model({"name": "amfar", **SMALL}), model({"name": "zero_shot"})
+    answers = OwnAnswers(
+        support,
+        model=judge,
+        model_name="amfar",
+        class_text=class_text(),
+        text_model=zero_shot,
+        text_weight=weight,
+        device=torch.device("cpu"),
+    )
+    asked = queries(20)
+    said = answers.answer(asked, [0.0] * 20)
+    query, _ = make_queries(asked, support)
+    with torch.inference_mode():
+        shares = judge(Episode(support.features, query, class_text()[None], support_present=support.present))
+    by_hand = {name: (1 - weight) * share[0].numpy() for name, share in shares.fusion_weight.items()}
+    larger = np.maximum(by_hand["rgb"], by_hand["flow"])
+    expected = np.where(weight > larger, "text", np.where(by_hand["rgb"] >= by_hand["flow"], "rgb", "flow"))
+    assert list(said.trusted) == expected.tolist()
+    if text_wins is not None:
+        assert (expected == "text").all() == text_wins == (expected == "text").any()
+
+
 def test_queries_are_answered_each_as_if_it_were_alone_and_a_draw_is_its_own():
     support = make_support(clips_by_class(), ("rgb", "flow"))
     sampling = model({"name": "m2df", "selector_test": "sample", "selector_scale": 1.0, **SMALL})

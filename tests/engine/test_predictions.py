@@ -67,6 +67,21 @@ def test_the_record_is_json_and_says_everything():
     assert record["rows"][2]["answer"] == UNKNOWN
 
 
+def test_a_record_of_many_rows_ranks_them_no_more_often_than_one_of_few(monkeypatch):
+    """Ranked anew for each row, the windows of an hour would take minutes."""
+    n_rankings = []
+    real = np.argsort
+    monkeypatch.setattr(np, "argsort", lambda *values, **more: n_rankings.append(1) or real(*values, **more))
+
+    def n_rankings_of(n: int) -> int:
+        n_rankings.clear()
+        said = Predictions(("a", "b"), ("x",) * n, np.full((n, 2), 0.5), {}, ("",) * n, ("",) * n)
+        assert len(said.to_dict()["rows"]) == n
+        return len(n_rankings)
+
+    assert n_rankings_of(50) == n_rankings_of(2) > 0
+
+
 def test_the_table_of_pandas_has_a_row_for_each():
     frame = predictions().to_frame()
     assert list(frame["clip"]) == ["a.mp4", "b.mp4", "c.mp4"]

@@ -8,6 +8,7 @@ import torch
 from small_videos import SPLIT, write_videos
 
 from mdmf.encoders.prompts import PromptFile, load_prompts
+from mdmf.engine import prompt_report
 from mdmf.engine.prompt_report import (
     ENSEMBLE,
     Confusion,
@@ -135,6 +136,17 @@ class TestScores:
         assert first.interval == pytest.approx(196 * right.std(ddof=1) / len(right) ** 0.5)
         assert (scores.split, scores.n_classes, scores.n_videos) == ("val", 2, 4)
         assert [score.name for score in scores.scores[1:]] == ["{}", "{} and a circle"]
+
+    def test_a_difference_is_positive_where_the_template_is_better(self, workspace: Workspace, monkeypatch) -> None:
+        """All together gets one video of four right, the first template three, the second none."""
+        labels = prompt_report._mean_frames(workspace)[1]
+        answers = iter([np.where(np.arange(4) < n_right, labels, 1 - labels) for n_right in (1, 3, 0)])
+        monkeypatch.setattr(prompt_report, "zero_shot_answers", lambda *_: next(answers))
+        scores = score_prompts(workspace, load_prompts(prompt_file(workspace.settings))).scores
+        assert [score.percent for score in scores] == [25, 75, 0]
+        assert [score.difference for score in scores] == [None, 50, -25]
+        paired = np.array([0, 1, 1, 0])  # of the first template, video by video
+        assert scores[1].difference_interval == pytest.approx(196 * paired.std(ddof=1) / 2)
 
     def test_no_test_video_and_no_test_class_is_looked_at(self, workspace: Workspace, monkeypatch) -> None:
         texts: list[str] = []

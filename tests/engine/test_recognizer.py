@@ -13,6 +13,7 @@ from small_videos import write_videos
 
 from mdmf.config import check_settings
 from mdmf.engine.checkpoint import load_weights, save_weights
+from mdmf.engine.own_answers import OwnAnswers
 from mdmf.engine.predictions import UNKNOWN
 from mdmf.engine.recognizer import FewShotRecognizer
 from mdmf.engine.run_folder import RunFolder
@@ -183,6 +184,12 @@ class TestFeaturesAreKept:
         other = make("frames.n_frames=2").fit(support)
         assert other.n_encoded_frames == 5 * 2
 
+    def test_a_source_is_added_to_what_is_kept(self, make, support, queries):
+        make().fit(support)
+        both = make("model.name=late_otam").fit(support)
+        assert both.n_encoded_frames == 5 * T  # flow alone
+        assert list(both.predict(queries).branch_posteriors) == ["rgb", "flow"]
+
     def test_a_damaged_file_is_made_again(self, make, support, queries, tmp_path):
         said = make().fit(support).predict(queries)
         kept = sorted((tmp_path / "store").glob("rgb-*/*-clip.safetensors"))
@@ -199,6 +206,26 @@ class TestFeaturesAreKept:
         manifest.write_text(text[:at] + "0" + text[at + 1 :] if text[at] != "0" else text[:at] + "1" + text[at + 1 :])
         with pytest.raises(ValueError, match="weights_hash"):
             make().fit(support).predict(queries)
+
+
+def test_what_is_drawn_for_a_query_goes_by_its_content_alone(make, support, queries, clips, tmp_path, monkeypatch):
+    """A model that draws the prompt of a query must answer a clip the same whatever its name and its company."""
+    drawn: list[list[float]] = []
+    real = OwnAnswers.answer
+    monkeypatch.setattr(
+        OwnAnswers, "answer", lambda self, asked, draws: drawn.append(draws) or real(self, asked, draws)
+    )
+    recognizer = make().fit(support)
+    recognizer.predict(queries)
+    assert len(set(drawn[0])) == 3
+    assert all(0 <= draw < 1 for draw in drawn[0])
+    shutil.copytree(queries[2], tmp_path / "renamed")
+    recognizer.predict([tmp_path / "renamed", queries[0]])
+    assert drawn[1] == [drawn[0][2], drawn[0][0]]
+    recognizer.predict(queries[:2], window="4f", stride="1f")
+    assert len(set(drawn[2])) == 6  # windows of one clip do not share a draw
+    recognizer.predict(queries[1], window="4f", stride="1f")
+    assert drawn[3] == drawn[2][3:]
 
 
 class TestWindows:
@@ -226,10 +253,22 @@ class TestWindows:
         again = make().fit(support).predict(clips / "move_up_left", window="4f", stride="1f")
         np.testing.assert_array_equal(again.posterior, said.posterior)
 
-    def test_one_window_of_all_is_the_clip(self, make, support, queries):
+    def test_what_is_kept_of_one_length_and_stride_is_not_taken_for_another(self, make, support, clips):
         recognizer = make().fit(support)
+        rules = [("4f", "1f"), ("4f", "2f"), ("3f", "1f"), ("3f", "3f")]
+        n_rows = [len(recognizer.predict(clips / "move_up_left/0", window=w, stride=s)) for w, s in rules]
+        assert n_rows == [3, 2, 4, 2]
+
+    @pytest.mark.parametrize("rule", ["uniform", "linspace_inner"])
+    def test_one_window_of_all_is_the_clip(self, make, support, queries, rule):
+        recognizer = make(f"frames.rule={rule}").fit(support)
         whole, windowed = recognizer.predict(queries), recognizer.predict(queries, window="99f")
         np.testing.assert_allclose(windowed.posterior, whole.posterior, atol=2e-4)
+
+    def test_a_window_of_too_few_frames_is_refused_where_short_clips_are(self, make, support, queries):
+        said = make("frames.short_videos=refuse").fit(support).predict(queries[:1], window="3f")
+        assert said.best == [None]
+        assert "3 frames, fewer than the T = 4" in said.notes[0]
 
     def test_a_clip_without_times_says_so_in_its_row(self, make, support, queries):
         said = make().fit(support).predict(queries[:1], window="2s")
@@ -301,6 +340,14 @@ class TestBadInput:
             make().fit(support | {UNKNOWN: support.pop("move_left")})
 
 
+def test_random_weights_are_shouted_about(make, support, queries):
+    def shouted(recognizer) -> bool:
+        return any("WEIGHTS ARE RANDOM" in note for note in recognizer.fit(support).predict(queries).about["notes"])
+
+    assert shouted(make("encoder.weights=random"))
+    assert not shouted(make())
+
+
 def test_unknown_below(make, support, queries):
     recognizer = make().fit(support)
     sure = recognizer.predict(queries).probability
@@ -311,18 +358,65 @@ def test_unknown_below(make, support, queries):
     assert any(
         "nothing can be below 0.2" in note for note in recognizer.predict(queries, unknown_below=0.2).about["notes"]
     )
+    assert any(
+        "nothing can be below" in note for note in recognizer.predict(queries, unknown_below=1 / 3).about["notes"]
+    )
+    assert not any(
+        "nothing can be below" in note for note in recognizer.predict(queries, unknown_below=0.34).about["notes"]
+    )
     for wrong in (0.0, -1.0, 1.1, float("nan")):
         with pytest.raises(ValueError, match="is a probability"):
             recognizer.predict(queries, unknown_below=wrong)
 
 
+@pytest.fixture
+def other_weights(monkeypatch):
+    """From when it is called on, the name of the encoder stands for other weights."""
+
+    def replace():
+        real = Workspace.encoder
+
+        def encoder(self, *source):
+            loaded = real(self, *source)
+            loaded.identity = {**loaded.identity, "weights_hash": "0000"}
+            return loaded
+
+        monkeypatch.setattr(Workspace, "encoder", encoder)
+
+    return replace
+
+
 class TestWords:
+    def test_those_of_other_weights_are_not_mixed_with_kept_frames(self, make, support, other_weights):
+        """New class names need the encoder, frames that are kept do not: it must be the same one."""
+        make("data.name=shapes", text="on").fit(support)
+        other_weights()
+        renamed = {f"a shape{number * ' left'}": paths for number, paths in enumerate(support.values(), start=1)}
+        for text in ("on", "auto"):
+            with pytest.raises(ValueError, match="weights_hash"):
+                make("data.name=shapes", text=text).fit(renamed)
+
+    def test_those_of_other_weights_are_made_again_with_the_frames(self, make, support, other_weights, tmp_path):
+        make("data.name=shapes", text="on").fit(support)
+        assert len(list((tmp_path / "store/text").iterdir())) == 1
+        for folder in (tmp_path / "store").glob("rgb-*"):  # as the message of a store that differs advises
+            shutil.rmtree(folder)
+        other_weights()
+        make("data.name=shapes", text="on").fit(support)
+        assert len(list((tmp_path / "store/text").iterdir())) == 2
+
     def test_they_join_in_where_names_say_something(self, make, support, queries):
         said = make("data.name=shapes", text="auto").fit(support).predict(queries)
         assert said.to_dict()["text_weight"] == 0.5
         logs = {name: np.log(part) for name, part in said.branch_posteriors.items()}
         mixed = np.exp(0.5 * logs["otam"] + 0.5 * logs["text"])
         np.testing.assert_allclose(said.posterior, mixed / mixed.sum(1, keepdims=True), atol=1e-5)
+
+    def test_they_go_by_the_frames_where_the_model_goes_by_flow_alone(self, make, support, queries):
+        said = make("data.name=shapes", "model.name=flow_otam", text="on").fit(support).predict(queries)
+        of_frames = make("data.name=shapes", text="on").fit(support).predict(queries)
+        assert list(said.branch_posteriors) == ["flow_otam", "text"]
+        np.testing.assert_allclose(said.branch_posteriors["text"], of_frames.branch_posteriors["text"], atol=1e-6)
 
     def test_they_do_not_where_names_say_nothing(self, make, support, queries):
         numbered = {f"class_{number}": paths for number, paths in enumerate(support.values())}
@@ -351,10 +445,10 @@ class TestWords:
 
 
 class TestRuns:
-    def write_run(self, folder: Path, model: dict, *, sizes: dict[str, int]) -> RunFolder:
+    def write_run(self, folder: Path, model: dict, *, sizes: dict[str, int], data: dict | None = None) -> RunFolder:
         """A run whose weights are the random ones that it began with."""
         values = {
-            "data": {"name": "shapes", "kind": "folder", "flow": {"step": 2}},
+            "data": {"name": "shapes", "kind": "folder", "flow": {"step": 2}, **(data or {})},
             "encoder": {"library": "tiny", "model": "tiny_clip", "weights": "shipped", "device": "cpu"},
             "frames": {"n_frames": T, "n_variants": 3},
             "model": {"hidden_size": 16, **model},
@@ -422,6 +516,17 @@ class TestRuns:
         unknown = {"juggling": own["shape"], "two shapes": own["two shapes"]}
         with pytest.raises(ValueError, match="does not know 'juggling'"):
             FewShotRecognizer(run.folder, store=tmp_path / "store").fit(unknown)
+
+    def test_prompts_that_a_run_was_trained_with_need_not_know_these_classes(self, clips, queries, tmp_path):
+        """Only a file that is given now is taken for one of these classes."""
+        prompts = tmp_path / "of the run.yaml"
+        prompts.write_text('templates: ["{}"]\nclasses: {circle: a circle}\n')
+        data = {"prompts": str(prompts)}
+        run = self.write_run(tmp_path / "runs", {"name": "m2df"}, sizes={"rgb": D}, data=data)
+        own = {"shape": [clips / "move_left/0"], "two shapes": [clips / "move_right/0"]}
+        assert FewShotRecognizer(run.folder, store=tmp_path / "store").fit(own).predict(queries).has_answer.all()
+        with pytest.raises(ValueError, match=r"lacks 2 classes"):
+            FewShotRecognizer(run.folder, overrides=[f"data.prompts={prompts}"], store=tmp_path / "store").fit(own)
 
     def test_a_run_without_weights_or_with_another_encoder_is_refused(self, support, tmp_path):
         run = self.write_run(tmp_path / "runs", {"name": "m2df"}, sizes={"rgb": D})

@@ -115,6 +115,11 @@ def test_the_time_line_by_hand():
     assert ["frame 0", "frame 48", "kick", "1", "0.50", "0.50"] in cells
 
 
+def test_times_are_rounded_not_cut_and_a_minute_is_never_sixty_seconds():
+    line = timeline(result([window("kick", 1.97, 59.96)], window="2s")).splitlines()[-1]
+    assert [cell.strip() for cell in line.strip("|").split("|")][:2] == ["0:02.0", "1:00.0"]
+
+
 def test_the_csv_has_every_number_and_reads_back():
     read = list(
         csv.DictReader(io.StringIO(predictions_csv(result([row('a,"b".mp4', "kick", 0.875), row("c", None, None)]))))

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_safetensors
-
 from mdmf.class_names import class_key
 from mdmf.data.index_source import some_of
 from mdmf.data.store import StoreMismatch
 from mdmf.encoders.clip import FrozenEncoder
-from mdmf.encoders.prompts import PromptFile, class_name_in_words, class_sentences, class_text_features, load_prompts
-from mdmf.engine.workspace import FEATURE_NORM, ClassText, prompt_file
-from mdmf.files import write_atomic
+from mdmf.encoders.prompts import PromptFile, class_name_in_words, class_sentences, load_prompts
+from mdmf.engine.text_cache import ClassText, cached_class_text
+from mdmf.engine.workspace import prompt_file
 from mdmf.models.build import reads_text
 from mdmf.resources import resource_folder
 from mdmf.settings import Settings
@@ -135,48 +129,3 @@ def choose_text(
         if is_read or wanted == "on" or prompts_are_for_these:
             raise ValueError(f"{error}; give sentences for these classes with data.prompts=FILE") from None
         return ChosenText(None, 0.0, (*notes, f"class names do not join in the answer: {error}"))
-
-
-def cached_class_text(
-    folder: Path,
-    sentences: Mapping[str, Sequence[str]],
-    *,
-    identity: Mapping[str, str],
-    encoder: Callable[[], FrozenEncoder],
-) -> ClassText:
-    """Text features of classes, made once for the same sentences and encoder.
-
-    Args:
-        folder: where they are kept.
-        sentences: class -> its sentences.
-        identity: names the encoder, its weights too: a name may come to stand for others.
-        encoder: gives it, where the features are not there yet.
-
-    Raises:
-        ValueError: if the encoder cannot read a sentence.
-    """
-    key = json.dumps([sentences, dict(identity)], sort_keys=True)
-    path = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
-    if (kept := _read(path)) is not None:
-        return kept
-    loaded = encoder()
-    features = class_text_features(loaded.encode_texts, sentences).cpu().contiguous()
-    metadata = {"classes": json.dumps(list(sentences)), "logit_scale": repr(loaded.logit_scale)}
-    write_atomic(path, to_safetensors({"features": features}, metadata=metadata))
-    return ClassText(dict(zip(sentences, features, strict=True)), float(loaded.logit_scale))
-
-
-def _read(path: Path) -> ClassText | None:
-    """None for a file that is not there; one that is damaged is made again."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            features, metadata = file.get_tensor("features"), file.metadata()
-    except (FileNotFoundError, SafetensorError):
-        return None
-    return ClassText(dict(zip(json.loads(metadata["classes"]), features, strict=True)), float(metadata["logit_scale"]))
-
-
-def scaled_text(text: ClassText) -> torch.Tensor:
-    """(N, D) text features of all its classes in order, scaled to mean norm 10 as frames are."""
-    features = torch.stack(list(text.features.values()))
-    return features * (FEATURE_NORM / features.norm(dim=-1).mean())

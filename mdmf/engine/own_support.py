@@ -14,7 +14,7 @@ from torch import Tensor
 from mdmf.data.index_source import some_of
 from mdmf.data.own_clips import OwnClips, shown_path
 from mdmf.engine.clip_store import BadClip, ClipFeatures
-from mdmf.engine.workspace import FEATURE_NORM
+from mdmf.engine.text_cache import FEATURE_NORM
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,8 @@ from mdmf.class_names import class_key, nearest_hint
 from mdmf.distances.pairwise import cosine_similarity
 from mdmf.encoders.prompts import PromptFile, class_sentences, class_text_features
 from mdmf.engine.bank import FeatureBank
-from mdmf.engine.workspace import FEATURE_NORM, Workspace
+from mdmf.engine.text_cache import FEATURE_NORM
+from mdmf.engine.workspace import Workspace
 from mdmf.settings import Settings
 
 SPLIT = "val"  # prompts are chosen on val; test is read by the test alone

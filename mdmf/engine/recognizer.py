@@ -16,7 +16,7 @@ from mdmf.config import load_settings
 from mdmf.data.own_clips import SupportClips, find_queries, find_support, shown_path
 from mdmf.data.windows import WindowRule
 from mdmf.engine.checkpoint import load_weights
-from mdmf.engine.class_text import ChosenText, choose_text, scaled_text
+from mdmf.engine.class_text import ChosenText, choose_text
 from mdmf.engine.clip_store import BadClip, ClipFeatures, ClipStore
 from mdmf.engine.device import resolve_device
 from mdmf.engine.own_answers import OwnAnswers
@@ -171,7 +171,7 @@ class FewShotRecognizer:
                 made,
                 model=self._model(self.settings.model.name, made, text),
                 model_name=self.settings.model.name,
-                class_text=None if text.features is None else scaled_text(text.features),
+                class_text=None if text.features is None else text.features.scaled(made.classes),
                 text_model=self._model("zero_shot", made, text) if text.weight else None,
                 text_weight=text.weight,
                 device=resolve_device(self.settings.training.device),

@@ -6,48 +6,34 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from mdmf.corruptions import FRAME_KINDS, parse_corruption
 from mdmf.data.episodes import EpisodeSampler
 from mdmf.data.index import VideoIndex, build_index
 from mdmf.data.shapes import write_shapes_world
+from mdmf.data.store import check_settings, read_manifest
 from mdmf.encoders.clip import FrozenEncoder, load_encoder
-from mdmf.encoders.prompts import class_sentences, class_text_features, load_prompts
+from mdmf.encoders.prompts import class_sentences, load_prompts
 from mdmf.engine.bank import FeatureBank, FeatureReader
 from mdmf.engine.device import resolve_device
 from mdmf.engine.extractor import ExtractionSummary
 from mdmf.engine.readers import CorruptedReader, ReorderedReader
 from mdmf.engine.stores import FeatureStores
-from mdmf.files import write_atomic
+from mdmf.engine.text_cache import ClassText, cached_class_text
 from mdmf.models.build import build_model, model_sources, reads_text
 from mdmf.resources import resource_folder, shipped_names
 from mdmf.settings import ModelSettings, Settings
 from mdmf.structures import SOURCES
 
 logger = logging.getLogger(__name__)
-
-FEATURE_NORM = 10.0  # mean norm of scaled features; CLIP's own is about 10, and features of unit norm do not train
-
-
-@dataclass(frozen=True)
-class ClassText:
-    """Text features of classes, and the encoder's logit scale.
-
-    features: class -> (D,), unscaled, as the encoder gave them.
-    """
-
-    features: dict[str, Tensor]
-    logit_scale: float
 
 
 def prompt_file(settings: Settings) -> Path:
@@ -183,18 +169,21 @@ class Workspace:
 
     @cached_property
     def text(self) -> ClassText:
-        """Text features, kept in the store under the hash of the sentences and the encoder."""
+        """Text features of every class, kept in the store of the frames that they are compared with."""
         store = self.stores.opened["rgb"]
-        key = json.dumps([self.sentences, dict(store.settings.encoder)], sort_keys=True)
-        path = store.folder / "text" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
-        if not _is_whole(path):
-            features = class_text_features(self.encoder().encode_texts, self.sentences).cpu().contiguous()
-            metadata = {"classes": json.dumps(list(self.sentences)), "logit_scale": repr(self.encoder().logit_scale)}
-            write_atomic(path, to_safetensors({"features": features}, metadata=metadata))
-        with safe_open(path, framework="pt") as file:
-            features, metadata = file.get_tensor("features"), file.metadata()
-        names = json.loads(metadata["classes"])
-        return ClassText(dict(zip(names, features, strict=True)), float(metadata["logit_scale"]))
+        return cached_class_text(
+            store.folder / "text", self.sentences, identity=store.settings.encoder, encoder=self._encoder_of_store
+        )
+
+    def _encoder_of_store(self) -> FrozenEncoder:
+        """The encoder, once it is seen to be the one that encoded the frames.
+
+        Raises:
+            StoreMismatch: if it is another one, as where the weights behind a name were replaced.
+        """
+        encoder, store = self.encoder(), self.stores.opened["rgb"]
+        check_settings(store.folder, read_manifest(store.folder), replace(store.settings, encoder=encoder.identity))
+        return encoder
 
     def class_text(self, split: str) -> Tensor | None:
         """Text features (C, D) of a split's classes in order, scaled like the frames to mean norm 10.
@@ -203,9 +192,7 @@ class Workspace:
         """
         if not self.needs_text:
             return None
-        every = torch.stack(list(self.text.features.values()))
-        scale = FEATURE_NORM / every.norm(dim=-1).mean()
-        return torch.stack([self.text.features[name] for name in self.index.classes[split]]) * scale
+        return self.text.scaled(self.index.classes[split])
 
     @cached_property
     def fingerprint(self) -> str:
@@ -373,12 +360,3 @@ class Workspace:
                     f"other, models of {source} alone guess"
                 )
         return notes
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether a safetensors file can be read; one that cannot is a damaged cache, and made again."""
-    try:
-        with safe_open(path, framework="pt"):
-            return True
-    except (FileNotFoundError, SafetensorError):
-        return False

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mdmf.config import check_settings
-from mdmf.engine.class_text import cached_class_text, choose_text, names_without_words, own_sentences, scaled_text
+from mdmf.engine.class_text import choose_text, names_without_words, own_sentences
 from mdmf.resources import resource_folder
 
 
@@ -49,30 +49,6 @@ def test_a_file_without_templates_leaves_unknown_classes_to_the_default_ones(tmp
     default = own_sentences(["fall_down"], prompts=resource_folder("prompts") / "default.yaml", is_for_these=False)
     assert said == default
     assert said["fall_down"][0] == "a video of fall down."
-
-
-def test_text_features_are_made_once_and_a_damaged_file_again(tmp_path):
-    encoder = Encoder()
-
-    def get(sentences, **identity):
-        return cached_class_text(tmp_path, sentences, identity={"model": "m"} | identity, encoder=lambda: encoder)
-
-    sentences = {"b": ["bee", "been"], "a": ["ant"]}
-    first, again = get(sentences), get(sentences)
-    assert encoder.n_calls == 1
-    assert list(first.features) == list(again.features) == ["b", "a"]
-    torch.testing.assert_close(first.features["a"], torch.tensor([3.0, 1, 1]))
-    torch.testing.assert_close(again.features["b"], first.features["b"])
-    assert first.logit_scale == again.logit_scale == 7.0
-    get(sentences, model="other")
-    get(sentences | {"a": ["cow"]})
-    assert encoder.n_calls == 3
-    for file in tmp_path.iterdir():
-        file.write_bytes(b"x")
-    torch.testing.assert_close(get(sentences).features["b"], first.features["b"])
-    assert scaled_text(first).norm(dim=-1).mean() == pytest.approx(10)
-    made = torch.stack(list(first.features.values()))
-    torch.testing.assert_close(scaled_text(first), made * (10 / made.norm(dim=-1).mean()))  # one factor for all
 
 
 def choose(tmp_path: Path, names, *, wanted="auto", for_these=False, prompts=None, **model):

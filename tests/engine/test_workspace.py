@@ -1,6 +1,8 @@
 """What a workspace makes of settings; the small data set is of folders of frames, its encoder the shipped tiny one."""
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +10,10 @@ import torch
 from small_videos import write_videos
 
 from mdmf.config import check_settings
+from mdmf.data.store import StoreMismatch
+from mdmf.encoders.prompts import load_prompts
 from mdmf.engine.workspace import Workspace
+from mdmf.resources import resource_folder
 from mdmf.settings import Settings
 from mdmf.structures import VideoRecord
 
@@ -273,3 +278,18 @@ def test_records_of_the_small_videos_are_those_of_the_index(root):
             "test": ["move_up_left", "move_up_right"],
         }
     }
+
+
+def test_new_sentences_are_not_encoded_by_other_weights_than_the_frames(root, features, tmp_path, monkeypatch):
+    prompts = tmp_path / "prompts.yaml"
+    names = load_prompts(resource_folder("prompts") / "shapes.yaml").classes
+    prompts.write_text(json.dumps({"classes": {name: ["a shape that moves up"] for name in names}}))
+    made = workspace(root, features, data={"prompts": str(prompts)}, model={"name": "m2df"})
+    encoder = made.encoder()
+    replaced = SimpleNamespace(identity=encoder.identity | {"weights_sha256": "0" * 64}, logit_scale=1.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(made, "encoder", lambda: replaced)
+        with pytest.raises(StoreMismatch, match="weights_sha256"):
+            _ = made.text
+    assert set(made.text.features) == {name for names in made.index.classes.values() for name in names}
+    np.testing.assert_allclose(float(made.text.logit_scale), encoder.logit_scale)

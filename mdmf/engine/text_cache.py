@@ -1,0 +1,75 @@
+"""Text features of classes, made once and kept beside the features of frames that they are compared with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_safetensors
+from torch import Tensor
+
+from mdmf.encoders.clip import FrozenEncoder
+from mdmf.encoders.prompts import class_text_features
+from mdmf.files import write_atomic
+
+FEATURE_NORM = 10.0  # mean norm of scaled features; CLIP's own is about 10, and features of unit norm do not train
+
+
+@dataclass(frozen=True)
+class ClassText:
+    """Text features of classes, and the encoder's logit scale.
+
+    features: class -> (D,), unscaled, as the encoder gave them.
+    """
+
+    features: dict[str, Tensor]
+    logit_scale: float
+
+    def scaled(self, names: Sequence[str]) -> Tensor:
+        """(N, D) features of the named classes, scaled as frames are: to mean norm 10 over all classes."""
+        scale = FEATURE_NORM / torch.stack(list(self.features.values())).norm(dim=-1).mean()
+        return torch.stack([self.features[name] for name in names]) * scale
+
+
+def cached_class_text(
+    folder: Path,
+    sentences: Mapping[str, Sequence[str]],
+    *,
+    identity: Mapping[str, str],
+    encoder: Callable[[], FrozenEncoder],
+) -> ClassText:
+    """Text features of classes, made once for the same sentences and encoder.
+
+    Args:
+        folder: where they are kept.
+        sentences: class -> its sentences.
+        identity: names the encoder, its weights too: a name may come to stand for others.
+        encoder: gives it, where the features are not there yet.
+
+    Raises:
+        ValueError: if the encoder cannot read a sentence.
+    """
+    key = json.dumps([sentences, dict(identity)], sort_keys=True)
+    path = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
+    if (kept := _read(path)) is not None:
+        return kept
+    loaded = encoder()
+    features = class_text_features(loaded.encode_texts, sentences).cpu().contiguous()
+    metadata = {"classes": json.dumps(list(sentences)), "logit_scale": repr(loaded.logit_scale)}
+    write_atomic(path, to_safetensors({"features": features}, metadata=metadata))
+    return ClassText(dict(zip(sentences, features, strict=True)), float(loaded.logit_scale))
+
+
+def _read(path: Path) -> ClassText | None:
+    """None for a file that is not there; one that is damaged is made again."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            features, metadata = file.get_tensor("features"), file.metadata()
+    except (FileNotFoundError, SafetensorError):
+        return None
+    return ClassText(dict(zip(json.loads(metadata["classes"]), features, strict=True)), float(metadata["logit_scale"]))

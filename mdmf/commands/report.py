@@ -20,6 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--baseline", metavar="NAME", help="model that gains are over (default: the best baseline)")
     parser.add_argument("--markdown", type=Path, metavar="F", help="also write the tables as Markdown")
     parser.add_argument("--csv", type=Path, metavar="DIR", help="also write each table as a CSV file")
+    parser.add_argument(
+        "--allow-code", action="store_true", help="let model.name=module of a RUN import your own Python code"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -36,7 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
     runs = []
     for folder, label in zip(folders, _labels(folders), strict=True):
         protocol = choose_protocol(folder, find_results(folder), arguments.protocol)
-        record = gather_evidence(folder, protocol)
+        record = gather_evidence(folder, protocol, allow_code=arguments.allow_code)
         for part, reason in record["missing"].items():
             print(f"note: {label}: no {part}: {reason}", flush=True)
         runs.append(read_run(folder, protocol=protocol, label=label))

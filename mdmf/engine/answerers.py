@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from mdmf.data.episodes import EpisodeRows
 from mdmf.engine.bank import FeatureBank
 from mdmf.engine.token_cache import CACHE_BYTES, TokenCache
-from mdmf.layers.selector import top_frames_similarity
-from mdmf.models.branch import FusedVideos
-from mdmf.models.multi_modal import MultiModal
+from mdmf.layers.selector import PromptSelector, top_frames_similarity
+from mdmf.models.branch import FusedVideos, ViewBranch
+from mdmf.models.multi_modal import ModalityBranch, MultiModal
 from mdmf.models.multi_view import MultiView
 from mdmf.models.presence import videos_present
 from mdmf.models.text_at_test import TextAtTest
@@ -95,12 +95,18 @@ def answerer(model: nn.Module, bank: FeatureBank, *, precision: str = "float32")
     if isinstance(model, TextAtTest):
         return _WithText(model, answerer(model.model, bank, precision=precision))
     dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
-    if bank.n_variants == 1 and isinstance(model, MultiModal):
+    if bank.n_variants == 1 and isinstance(model, MultiModal) and _are_all(model.branches, ModalityBranch):
         return EmbeddingCache(model, bank, dtype=dtype)
-    can_choose = isinstance(model, MultiView) and model.selector.mode != "expect" and bank.class_text is not None
-    if bank.n_variants == 1 and isinstance(model, MultiView) and can_choose:
-        return FusionCache(model, bank, dtype=dtype)
+    if bank.n_variants == 1 and isinstance(model, MultiView) and _are_all(model.branches, ViewBranch):
+        can_choose = type(model.selector) is PromptSelector and model.selector.mode != "expect"
+        if can_choose and bank.class_text is not None:
+            return FusionCache(model, bank, dtype=dtype)
     return _Called(model)
+
+
+def _are_all(branches: nn.ModuleDict, kind: type[nn.Module]) -> bool:
+    """Whether all are of just this kind: one of a user's own, in a shipped method, may do what a cache does not see."""
+    return all(type(branch) is kind for branch in branches.values())
 
 
 class _Called(Answerer):
@@ -156,6 +162,11 @@ class FusionCache(Answerer):
         self._tokens = TokenCache(n_keys, self._fuse, device=bank.device, max_bytes=max_bytes)
         self._scores = TokenCache(bank.n_videos, self._score, device=bank.device, max_bytes=max_bytes)
 
+    @property
+    def class_text(self) -> Tensor:
+        """(C, D), what the prompts are of each class of the split."""
+        return self._prompts[:-1]
+
     def prepare(self, rows: EpisodeRows, *, progress: str | None = None) -> None:
         """Fuse every video with every prompt that it will be given."""
         support, query = self._pairs(EpisodeBatch(rows, self.bank))
@@ -184,20 +195,22 @@ class FusionCache(Answerer):
 
     def _query_prompts(self, batch: EpisodeBatch) -> Tensor:
         """(E, Q): the class whose prompt each query gets."""
-        selector = self.model.selector
-        if selector.mode == "off":
+        if self.model.selector.mode == "off":
             return torch.full_like(batch.query, len(self._prompts) - 1)
+        return batch.class_ids.gather(1, self.chosen_labels(batch))
+
+    def chosen_labels(self, batch: EpisodeBatch) -> Tensor:
+        """(E, Q), 0..N-1: the class whose prompt each query is given by a selector that is not off."""
+        selector = self.model.selector
         self._scores.prepare(batch.query)
         scores = self._scores.tokens("scores", batch.query)  # (E, Q, C)
         classes = batch.class_ids[:, None].expand(-1, scores.shape[1], -1)  # (E, Q, N)
-        labels = selector.choose(selector.posterior_of(scores.gather(2, classes)), batch.draws)
-        return batch.class_ids.gather(1, labels)
+        return selector.choose(selector.posterior_of(scores.gather(2, classes)), batch.draws)
 
     def _score(self, positions: Tensor) -> dict[str, Tensor]:
         """How well videos (B,) fit the text of every class: (B, C)."""
         selector, frames = self.model.selector, self._features(positions)
-        text = self._prompts[:-1]
-        scores = top_frames_similarity(text[None], frames[None], top_k=selector.top_k, eps=selector.eps)
+        scores = top_frames_similarity(self.class_text[None], frames[None], top_k=selector.top_k, eps=selector.eps)
         return {"scores": scores[0]}
 
     def _fuse(self, pairs: Tensor) -> dict[str, Tensor]:

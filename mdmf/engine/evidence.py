@@ -24,7 +24,7 @@ from mdmf.engine.story_boards import story_boards
 from mdmf.engine.tester import file_sha256
 from mdmf.files import write_atomic
 
-FORMAT = 1
+FORMAT = 2
 
 
 def evidence_files(folder: Path, protocol: str) -> tuple[Path, Path]:
@@ -32,12 +32,13 @@ def evidence_files(folder: Path, protocol: str) -> tuple[Path, Path]:
     return folder / f"evidence_{protocol}.json", folder / f"evidence_{protocol}.npz"
 
 
-def gather_evidence(folder: Path, protocol: str) -> dict[str, Any]:
+def gather_evidence(folder: Path, protocol: str, *, allow_code: bool = False) -> dict[str, Any]:
     """Gather and write the evidence of one test; what is whole and of the same test already is left as it is.
 
     Args:
         folder: a run folder, or that of a test without a run.
         protocol: name of the test, as in `test_<protocol>.json`.
+        allow_code: whether a method of the user's own may be imported, which runs its code.
 
     Returns:
         The JSON part. `missing` {part: reason} and `not_applicable` {part: reason} name what it lacks of `calibration`,
@@ -54,7 +55,7 @@ def gather_evidence(folder: Path, protocol: str) -> dict[str, Any]:
     old = _read_old(record_path, arrays_path, made_from)
     if old is not None and not _n_lacking(old):
         return old
-    record, arrays = _gather(folder, protocol, result)
+    record, arrays = _gather(folder, protocol, result, allow_code=allow_code)
     if old is not None and _n_lacking(old) < _n_lacking(record):
         return old  # what was there when it was made is gone by now
     buffer = io.BytesIO()
@@ -92,7 +93,9 @@ def _read_old(record_path: Path, arrays_path: Path, made_from: Mapping[str, Any]
         return None
 
 
-def _gather(folder: Path, protocol: str, result: Mapping[str, Any]) -> tuple[dict[str, Any], Arrays]:
+def _gather(
+    folder: Path, protocol: str, result: Mapping[str, Any], *, allow_code: bool
+) -> tuple[dict[str, Any], Arrays]:
     """Every part that can be had; a part that fails names its reason and leaves the others alone."""
     record: dict[str, Any] = {"protocol": protocol, "model": result["settings"]["model"]["name"]}
     record |= {"not_applicable": {}, "missing": {}}
@@ -105,7 +108,7 @@ def _gather(folder: Path, protocol: str, result: Mapping[str, Any]) -> tuple[dic
         return record, arrays
     record["calibration"] = calibration(saved, record["model"])
     try:
-        opened = open_test(folder, result, saved)
+        opened = open_test(folder, result, saved, allow_code=allow_code)
     except (ValueError, OSError) as error:
         record["missing"] = dict.fromkeys(("selector", "embeddings", "boards"), str(error))
         return record, arrays

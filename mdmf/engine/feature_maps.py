@@ -9,18 +9,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mdmf.engine.answerers import EpisodeBatch, FusionCache
 from mdmf.engine.opened_test import Arrays, DoesNotApply, OpenedTest
 from mdmf.models.build import model_sources
 from mdmf.models.multi_modal import MultiModal
 from mdmf.models.multi_view import MultiView
 
 MAX_MAPPED_VIDEOS = 600
-_BATCH = 100
+_BATCH = 1000
+_SAME_TEXT = 1e-4  # of its length: features of other sentences differ by much more
 
 
 @torch.inference_mode()
 def selector_choices(opened: OpenedTest) -> tuple[dict[str, Any], Arrays]:
-    """The class whose prompt each query of the test was given: `selector/chosen` (n, Q), -1 for a query without frames.
+    """The class whose prompt each query of the test was given.
+
+    Returns:
+        {`mode`}, and the arrays `selector/chosen` (n, Q), labels, -1 for a query without frames, and `selector/text`
+        (C,), the number of each class's text: which of two classes of one text was chosen is chance.
 
     Raises:
         DoesNotApply: for a model that chooses no prompt.
@@ -31,17 +37,20 @@ def selector_choices(opened: OpenedTest) -> tuple[dict[str, Any], Arrays]:
     mode = model.selector.mode
     if mode not in ("argmax", "sample"):
         raise DoesNotApply(f"with model.selector_test={mode} no single prompt is chosen")
-    chosen = []
+    cache, chosen = FusionCache(model, opened.bank), []
     for start in range(0, len(opened.rows), _BATCH):
-        rows = opened.sampler.batch(start, min(_BATCH, len(opened.rows) - start))
-        episode = opened.bank.episode(rows)
-        if episode.class_text is None:
-            raise ValueError("the classes' texts are missing")
-        posterior = model.selector.posterior(episode.class_text, episode.query[model.source])
-        labels = model.selector.choose(posterior, episode.query_draws)
-        present = episode.query_present.get(model.source)
+        batch = EpisodeBatch(opened.rows.part(start, start + _BATCH), opened.bank)
+        labels, present = cache.chosen_labels(batch), batch.query_present.get(model.source)
         chosen.append(labels if present is None else labels.masked_fill(~present, -1))
-    return {"mode": mode}, {"selector/chosen": torch.cat(chosen).numpy().astype(np.int16)}
+    arrays = {"selector/chosen": torch.cat(chosen).numpy().astype(np.int16)}
+    return {"mode": mode}, arrays | {"selector/text": _numbers_of_texts(cache.class_text)}
+
+
+def _numbers_of_texts(class_text: Tensor) -> np.ndarray:
+    """(C, D) -> (C,): the first class whose text features are the same, up to rounding (sentences in another order)."""
+    distance = torch.cdist(class_text, class_text, compute_mode="donot_use_mm_for_euclid_dist")
+    is_same = distance < _SAME_TEXT * class_text.norm(dim=1, keepdim=True)
+    return is_same.int().argmax(dim=1).numpy().astype(np.int32)
 
 
 @torch.inference_mode()

@@ -33,11 +33,11 @@ class DoesNotApply(Exception):  # noqa: N818 (named for what happened)
 class _StoredOnly(Workspace):
     """A workspace that reads features and texts from the store, and refuses to encode or draw any."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, allow_code: bool) -> None:
         data = settings.data
         if data.kind == "shapes":  # the folder is read as it is: missing videos of the world are not drawn again
             data = data.model_copy(update={"kind": "folder"})
-        super().__init__(settings.model_copy(update={"data": data}), progress=False)
+        super().__init__(settings.model_copy(update={"data": data}), progress=False, allow_code=allow_code)
 
     def encoder(self, source: str = "rgb") -> FrozenEncoder:
         raise FileNotFoundError(
@@ -111,8 +111,16 @@ class OpenedTest:
             raise ValueError("the videos or their splits have changed since the test; run the test again")
 
 
-def open_test(folder: Path, result: Mapping[str, Any], saved: Mapping[str, np.ndarray]) -> OpenedTest:
+def open_test(
+    folder: Path, result: Mapping[str, Any], saved: Mapping[str, np.ndarray], *, allow_code: bool = False
+) -> OpenedTest:
     """A test's features and model again.
+
+    Args:
+        folder: of the run, or of a test without a run.
+        result: what the test wrote.
+        saved: its episodes and answers.
+        allow_code: whether a method of the user's own may be imported, which runs its code.
 
     Raises:
         OSError: if videos, features or weights are not where they were.
@@ -122,7 +130,7 @@ def open_test(folder: Path, result: Mapping[str, Any], saved: Mapping[str, np.nd
     root = settings.data.root
     if root is None or not root.is_dir():
         raise FileNotFoundError(f"the videos are not in {root} any more (paths are seen from {Path.cwd()})")
-    workspace = _StoredOnly(settings)
+    workspace = _StoredOnly(settings, allow_code=allow_code)
     workspace.check_stores()
     protocol = result["protocol"]
     model = workspace.model()

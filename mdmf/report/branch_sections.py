@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from mdmf.report.blocks import Block, Cell, Plot, Section, Table, Text, percent_cell, pointer
 from mdmf.report.numbers import SelectorNumbers, answered, certainty_histogram, selector_numbers, wilson
 from mdmf.report.plots import calibration_plot, certainty_plot, classes_plot, curves_plot, map_plot, shares_plot
@@ -100,7 +102,7 @@ def _reliability_table(run: RunFiles) -> Table:
     if correlation is not None:
         shown = Cell(f"{correlation:.3f}", correlation, pointer(*path, "gain_correlation"))
         rows.append((Cell("correlation of a branch's weight with its gain"), shown))
-    return Table("reliability", "Is the right branch trusted?", ("", "value"), tuple(rows), source=run.source)
+    return Table("reliability", "Is the right branch trusted?", ("what", "value"), tuple(rows), source=run.source)
 
 
 def _count(value: int, *path: str) -> Cell:
@@ -149,21 +151,19 @@ def selector_section(run: RunFiles) -> Section:
     """How often a query was given the prompt of its own class, and what came of it."""
     key, title = "selector", "Prompts chosen"
     reason = absent(run, "selector")
-    chosen = run.evidence_arrays.get("selector/chosen")
-    if reason is not None or chosen is None or not run.episodes:
+    chosen, text = (run.evidence_arrays.get(f"selector/{name}") for name in ("chosen", "text"))
+    if reason is not None or chosen is None or text is None or not run.episodes:
         return Section(key, title, (reason or Text("Missing: the arrays of the evidence."),))
-    labels, C = run.episodes["query_labels"], len(run.classes)
-    overall, per_class = selector_numbers(chosen, labels, answered(run.episodes, run.model, C))
+    overall, per_class = selector_numbers(chosen, text, answered(run.episodes, run.model, len(run.classes)))
     rows = [
         None if one.own_percent is None else (one.own_percent, *wilson(one.n * one.own_percent / 100, one.n))
         for one in per_class
     ]
-    rate = _text(overall.own_percent)
-    n_way = run.result["protocol"]["n_way"]
     said = (
-        f"A query's class is not known, so its prompt is chosen among {n_way}. It is the one of its own class for "
-        f"{rate} % of the queries (by chance {100 / n_way:.0f} %). With its own class's prompt "
-        f"{_text(overall.when_own)} % are answered right, with another one {_text(overall.when_other)} %."
+        f"A query's class is not known, so its prompt is chosen among {run.result['protocol']['n_way']}. It is the one "
+        f"of its own class for {_text(overall.own_percent)} % of the queries (by chance "
+        f"{_text(overall.chance_percent)} %). With its own class's prompt {_text(overall.when_own)} % are answered "
+        f"right, with another one {_text(overall.when_other)} %.{_shared_texts(run.classes, text)}"
     )
     plot = Plot(
         "Own prompt chosen, per class",
@@ -172,6 +172,13 @@ def selector_section(run: RunFiles) -> Section:
         "Full mark: queries given their own class's prompt. Hollow: accuracy of these queries.",
     )
     return Section(key, title, (Text(said), plot, _selector_table(run, overall, per_class)))
+
+
+def _shared_texts(classes: Sequence[str], text: np.ndarray) -> str:
+    """Which classes have one text, where any have: their prompts cannot be told apart."""
+    groups = [[name for name, own in zip(classes, text, strict=True) if own == number] for number in np.unique(text)]
+    named = "; ".join(" and ".join(group) for group in groups if len(group) > 1)
+    return f" These classes have the same text, and each other's prompt counts as their own: {named}." if named else ""
 
 
 def _text(percent: float | None) -> str:

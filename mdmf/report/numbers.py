@@ -131,30 +131,36 @@ def certainty_histogram(
 class SelectorNumbers:
     """Of some queries: how many, how often their own class's prompt was chosen, and the accuracy when it was or not.
 
-    All but `n` in percent; None where there is no such query.
+    All but `n` in percent; None where there is no such query. `chance_percent` is how often it would be chosen blindly.
     """
 
     n: int
     own_percent: float | None
+    chance_percent: float | None
     when_own: float | None
     when_other: float | None
 
 
 def selector_numbers(
-    chosen: np.ndarray, labels: np.ndarray, answers: Answered
+    chosen: np.ndarray, text: np.ndarray, answers: Answered
 ) -> tuple[SelectorNumbers, list[SelectorNumbers]]:
     """The prompt selector's choices over all queries, and per class.
 
     Args:
         chosen: (n, Q) label of the class whose prompt was taken; -1 for a query that could be given none.
-        labels: (n, Q).
+        text: (C,) number of each class's text; the prompt of another class of the same text is a class's own.
     """
-    flat, usable = (chosen == labels).ravel(), (chosen >= 0).ravel()
+    usable = (chosen >= 0).ravel()
+    is_own_text = text[answers.in_episode] == text[answers.true_class][:, None]  # (n·Q, N)
+    is_own = np.take_along_axis(is_own_text, chosen.reshape(-1, 1).clip(min=0).astype(np.int64), axis=1)[:, 0]
 
     def of(these: np.ndarray) -> SelectorNumbers:
-        own, other = these & flat, these & ~flat
         return SelectorNumbers(
-            int(these.sum()), _percent(flat[these]), _percent(answers.is_right[own]), _percent(answers.is_right[other])
+            int(these.sum()),
+            _percent(is_own[these]),
+            _percent(is_own_text[these]),
+            _percent(answers.is_right[these & is_own]),
+            _percent(answers.is_right[these & ~is_own]),
         )
 
     return of(usable), [of(usable & (answers.true_class == c)) for c in range(answers.n_classes)]

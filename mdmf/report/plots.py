@@ -9,7 +9,6 @@ import numpy as np
 
 from mdmf.report.figures import (
     COLOURS,
-    FAINT,
     INK,
     MARKERS,
     drawing,
@@ -135,7 +134,7 @@ def confusion_plot(names: Sequence[str], percent: np.ndarray) -> str:
                 [column - 0.48, column + 0.48],
                 row - 0.48,
                 row + 0.48,
-                **{"facecolor": colour, "alpha": 0.06 + 0.54 * share, "linewidth": 0},
+                **{"facecolor": colour, "alpha": 0.06 + 0.44 * share, "linewidth": 0},
             )
             if C <= MAX_NUMBERED_CLASSES and percent[row, column] >= 0.5:
                 place = {"ha": "center", "va": "center", "fontsize": 9}
@@ -209,12 +208,12 @@ def map_plot(points: np.ndarray, classes: np.ndarray, names: Sequence[str], expl
     with drawing(3.4 + 0.19 * n_lines) as (figure, axes):
         others = ~np.isin(classes, shown)
         if others.any():
-            axes.plot(*points[others].T, ".", color=FAINT, markersize=3, label="other classes")
+            axes.plot(*points[others].T, ".", color=INK, alpha=0.55, markersize=3, label="other classes")
         for place, index in enumerate(shown):
             axes.plot(
                 *points[classes == index].T,
                 MARKERS[(place // len(COLOURS) + place) % len(MARKERS)],
-                **{"color": COLOURS[place % len(COLOURS)], "markersize": 4.5, "alpha": 0.75, "markeredgewidth": 0},
+                **{"color": COLOURS[place % len(COLOURS)], "markersize": 4.5, "alpha": 0.85, "markeredgewidth": 0},
                 label=short(names[index], 20),
             )
         axes.set_xlabel(f"first direction, {100 * explained[0]:.0f} % of the variance")

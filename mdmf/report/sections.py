@@ -45,11 +45,11 @@ def choose_baseline(run: RunFiles, asked: str | None = None) -> str | None:
 
 
 def result_section(run: RunFiles) -> Section:
-    """All tests of the run, and a plot of the one that is looked at."""
+    """All tests of the run, and a plot of the one that is looked at; the others are folded."""
     first = [run.protocol, *(name for name in run.results if name != run.protocol)]
     blocks: list[Block] = []
     for name in first:
-        blocks.append(_result_table(name, run.results[name]))
+        blocks.append(_result_table(name, run.results[name], folded=name != run.protocol))
         if name == run.protocol:
             blocks.append(_result_plot(run))
             blocks += [Text(f"Note: {note}.") for note in notes(run.result)]
@@ -62,7 +62,7 @@ def notes(result: Mapping[str, Any]) -> list[str]:
     return [*result["notes"], *missing]
 
 
-def _result_table(name: str, result: Mapping[str, Any]) -> Table:
+def _result_table(name: str, result: Mapping[str, Any], *, folded: bool) -> Table:
     models = result["models"]
     branches = list(dict.fromkeys(branch for numbers in models.values() for branch in numbers["branches"]))
     rows = []
@@ -73,7 +73,7 @@ def _result_table(name: str, result: Mapping[str, Any]) -> Table:
             cells.append(Cell("–") if one is None else _accuracy(one, "models", model, "branches", branch))
         rows.append(tuple(cells))
     header = ("model", "accuracy, % (95 %)", *(f"{branch} alone" for branch in branches))
-    return Table(f"results_{name}", protocol_text(result), header, tuple(rows), source=f"test_{name}.json")
+    return Table(f"results_{name}", protocol_text(result), header, tuple(rows), f"test_{name}.json", folded)
 
 
 def _accuracy(numbers: Mapping[str, float], *path: str) -> Cell:

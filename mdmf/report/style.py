@@ -8,7 +8,7 @@ STYLE = """
   --c1: #0072b2; --c2: #c75000; --c3: #007a5a; --c4: #a3478a; --c5: #7d6a00; --good: #00684c; --bad: #a83f00;
   --sans: system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif;
 }
-@media (prefers-color-scheme: dark) {
+@media screen and (prefers-color-scheme: dark) {
   :root {
     --bg: #14171a; --shade: rgb(255 255 255 / .25); --fg: #e6e9ec; --muted: #a4adb7; --line: #3b424a;
     --card: #1c2024; --link: #8cc1f2;
@@ -40,7 +40,7 @@ nav li { break-inside: avoid; }
 nav a { display: block; padding: .3rem 0; }
 nav h2 { font-size: 1rem; margin: 1rem 0 .2rem; border: 0; padding: 0; }
 .figures, .plots, .panels { display: grid; gap: 1rem; margin: 1rem 0; }
-.figures { grid-template-columns: repeat(auto-fit, minmax(min(100%, 9.5rem), 1fr)); gap: .7rem; }
+.figures { grid-template-columns: repeat(auto-fit, minmax(min(100%, 12.5rem), 1fr)); gap: .7rem; }
 .plots { grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr)); }
 .panels { grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); margin: .6rem 0 0; }
 .figures div { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .6rem .8rem; }
@@ -81,6 +81,7 @@ summary { cursor: pointer; padding: .35rem 0; font-weight: 600; color: var(--lin
 footer { margin-top: 3rem; color: var(--muted); font-size: .88rem; }
 @media (max-width: 40rem) {
   .plot, .board { padding: .6rem; }
+  .figures { grid-template-columns: repeat(auto-fit, minmax(min(100%, 10rem), 1fr)); }
   .figures dd { font-size: 1.08rem; }
   .figures div { padding: .5rem .6rem; }
   th, td { padding: .35rem .27rem; font-size: .77rem; }
@@ -95,6 +96,7 @@ footer { margin-top: 3rem; color: var(--muted); font-size: .88rem; }
 }
 @media print {
   nav, .skip { display: none; }
+  .scroll { overflow: visible; background: none; }
   .plot, .board { break-inside: avoid; }
   .page { display: block; }
 }

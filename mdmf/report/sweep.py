@@ -14,8 +14,8 @@ from mdmf.report.tables import accuracy_cell, model_label, text_table
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's colours, told apart by colour-blind readers (their yellow is too pale on white); and marks as well.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# The report's colours, which colour-blind readers tell apart, dark enough for white; and marks as well.
+_COLOURS = ("#0072b2", "#c75000", "#007a5a", "#a3478a", "#7d6a00", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _STYLE: Any = {
     "font.size": 12,

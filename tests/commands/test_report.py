@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -179,6 +180,35 @@ def test_answers_that_are_not_the_tests_are_not_drawn(runs, capsys):
     said = report(capsys, folder)
     assert "no boards: the model answers otherwise than in the test" in said
     assert "no selector" not in said
+
+
+OWN = """
+from mdmf.models.multi_view import make_multi_view
+
+def make(*, feature_sizes, logit_scale, **options):
+    return make_multi_view(feature_sizes["rgb"], logit_scale=logit_scale, **options)
+"""
+
+
+def test_a_method_of_ones_own_is_shown_after_consent(runs, capsys, tmp_path, monkeypatch):
+    """CLIP-M2DF under another name: without consent nothing of the user's is imported, and the note says what to do."""
+    folder = runs / "m2df"
+    (tmp_path / "own_of_report.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    path = folder / f"test_{NAME}.json"
+    result = json.loads(path.read_text())
+    model = result["settings"]["model"]
+    options = {name: model.pop(name) for name in ("hidden_size", "n_heads")}
+    model |= {"name": "module", "module": "own_of_report:make", "modalities": ["rgb"], "options": options}
+    result["models"]["module"] = result["models"].pop("m2df")
+    path.write_text(json.dumps(result))
+    episodes = folder / f"test_{NAME}_episodes.npz"
+    arrays = {name.replace("m2df/", "module/"): array for name, array in np.load(episodes).items()}
+    np.savez_compressed(episodes, **arrays)
+    assert "if you trust it, say so with --allow-code" in report(capsys, folder)
+    assert "own_of_report" not in sys.modules
+    assert "note" not in report(capsys, folder, "--allow-code")
+    assert {"selector", "embeddings", "boards"} <= evidence(folder).keys()
 
 
 def test_bad_words_are_answered(runs, capsys):

@@ -1,11 +1,16 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from small_world import FLOW_D, D, MemoryStore, small_bank, small_sampler, two_source_bank
 
 from mdmf.engine.answerers import EmbeddingCache, EpisodeBatch, FusionCache, answerer
 from mdmf.engine.bank import FeatureBank
+from mdmf.layers.selector import PromptSelector
 from mdmf.models.baselines import ZeroShotBaseline
+from mdmf.models.branch import ViewBranch
 from mdmf.models.build import build_model
+from mdmf.models.multi_modal import ModalityBranch
 from mdmf.models.text_at_test import TextAtTest
 from mdmf.settings import ModelSettings
 
@@ -147,6 +152,38 @@ def test_training_variants_are_never_answered_from_the_cache():
     """Tokens are kept by video: a bank that gives several variants of one must not be answered so."""
     model, bank = multi_modal("amfar"), two_source_bank(n_variants=2)
     assert not isinstance(answerer(model, bank), EmbeddingCache)
+
+
+class Doubling(ViewBranch):
+    """A branch of a user's own: what a cache knows of a view is not all that it does."""
+
+    def forward(self, episode):
+        output = super().forward(episode)
+        return replace(output, logits=2 * output.logits)
+
+
+class Stubborn(PromptSelector):
+    """A selector of a user's own: everybody gets the prompt of the first class."""
+
+    def forward(self, class_text, query, draws=None):
+        return class_text[:, :1].expand(-1, query.shape[1], -1)
+
+
+class Opposite(ModalityBranch):
+    def forward(self, episode):
+        output = super().forward(episode)
+        return replace(output, logits=-output.logits)
+
+
+@pytest.mark.parametrize("part", ["branch", "selector", "modality"])
+def test_a_part_of_a_users_own_in_a_shipped_method_is_asked_itself(part):
+    model = multi_modal("amfar") if part == "modality" else small_model()
+    if part == "selector":
+        model.selector = Stubborn()
+    else:
+        name, kind = ("local", Doubling) if part == "branch" else ("flow", Opposite)
+        model.branches[name].__class__ = kind
+    assert_answers_as_the_model(model.eval(), two_source_bank(), n_shot=1)
 
 
 @pytest.mark.parametrize("max_bytes", [2**30, 20_000, 3_000, 1])

@@ -1,13 +1,16 @@
 """What is gathered for a report, on features in memory; from a run folder to a page: tests/commands/test_report.py."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from small_world import D, MemoryStore, small_bank, small_sampler
 
+from mdmf.config import check_settings
 from mdmf.engine.evidence import calibration, evidence_files, gather_evidence, read_arrays
-from mdmf.engine.feature_maps import principal_components, selector_choices
+from mdmf.engine.feature_maps import _mapped_videos, feature_maps, principal_components, selector_choices
 from mdmf.engine.opened_test import DoesNotApply, OpenedTest
 from mdmf.models.baselines import make_baseline
 from mdmf.models.multi_view import make_multi_view
@@ -41,6 +44,14 @@ def test_the_prompts_named_are_those_that_the_model_takes(mode):
     named = np.take_along_axis(episode.class_text.numpy(), chosen[..., None].astype(np.int64), axis=1)
     np.testing.assert_array_equal(named, given)
     assert len(np.unique(chosen)) == 3
+    assert arrays["selector/text"].tolist() == list(range(6))
+
+
+def test_classes_of_the_same_sentences_have_one_text():
+    """Also in another order, which moves the last bits of their mean."""
+    one = open_small()
+    one.bank.class_text[4] = one.bank.class_text[1] * (1 + 1e-6)
+    assert selector_choices(one)[1]["selector/text"].tolist() == [0, 1, 2, 3, 1, 5]
 
 
 def test_a_query_without_frames_is_given_no_prompt():
@@ -80,6 +91,54 @@ def test_principal_components_of_points_that_are_all_one():
     np.testing.assert_allclose(found, 0, atol=1e-12)
     assert explained == [0, 0]
     assert principal_components(np.array([[0.0], [2.0]]))[0].shape == (2, 2)  # one feature
+
+
+@pytest.mark.parametrize("bad", [(), (3, 12, 40)])
+def test_maps_show_each_video_as_a_support_video_of_its_own_class(bad):
+    """Before: its mean frame; after: the mean fused frame token of each view, given its own class's prompt."""
+    one = open_small(bad=bad)
+    names = np.array([f"class {number}" for number in range(6)])
+    of_video = one.bank.sources["rgb"].store.class_ids
+    table = SimpleNamespace(class_name=names[of_video])
+    store = SimpleNamespace(table=table, rows_of=lambda ids: np.array(ids))
+    one.workspace = SimpleNamespace(stores=SimpleNamespace(first=store), index=SimpleNamespace(classes={"test": names}))
+    one.result["protocol"]["split"] = "test"
+    one.settings = SimpleNamespace(model=check_settings({"model": {"name": "m2df"}}, source="test").model)
+    one.saved["video_ids"] = np.arange(48)
+    maps, arrays = feature_maps(one)
+    there = np.setdiff1d(np.arange(48), bad)
+    assert [(found["when"], found["of"], found["n_videos"]) for found in maps] == [
+        ("before", "rgb", len(there)),
+        ("after", "local", len(there)),
+        ("after", "global", len(there)),
+    ]
+    frames = one.bank.features_at(there)["rgb"]
+    means = [frames.mean(dim=1)]
+    for view in ("local", "global"):
+        branch, prompts = one.model.branches[view], one.bank.class_text[of_video[there]]
+        with torch.inference_mode():
+            means.append(branch.fusion(prompts, branch.context(frames), frames)[:, 1:].mean(dim=1))
+    for number, mean in enumerate(means):
+        points, explained = principal_components(mean.numpy())
+        np.testing.assert_allclose(arrays[f"embeddings/{number}/points"], points, atol=1e-3)
+        assert maps[number]["explained"] == pytest.approx(explained, abs=1e-4)
+        np.testing.assert_array_equal(arrays[f"embeddings/{number}/classes"], of_video[there])
+
+
+def test_a_map_of_many_videos_takes_them_from_all_over_a_class(monkeypatch):
+    """18 marks for 6 classes of 8 videos: the first, a middle and the last one of each."""
+    monkeypatch.setattr("mdmf.engine.feature_maps.MAX_MAPPED_VIDEOS", 18)
+    names = [f"class {number}" for number in range(6)]
+    table = SimpleNamespace(class_name=np.repeat(names, 8))
+    store = SimpleNamespace(table=table, rows_of=lambda ids: np.array(ids))
+    one = SimpleNamespace(
+        workspace=SimpleNamespace(stores=SimpleNamespace(first=store)),
+        saved={"video_ids": np.arange(48)},
+        class_names=names,
+    )
+    rows, classes = _mapped_videos(one)
+    assert rows.reshape(6, 3).tolist() == [[8 * c, 8 * c + 4, 8 * c + 7] for c in range(6)]
+    assert classes.tolist() == np.repeat(np.arange(6), 3).tolist()
 
 
 def test_calibration_is_that_of_the_saved_answers_of_the_answer_and_each_branch():

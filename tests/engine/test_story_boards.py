@@ -1,4 +1,5 @@
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,7 +8,16 @@ from small_world import FLOW_D, D, MemoryStore, small_sampler, two_source_bank
 
 from mdmf.config import check_settings
 from mdmf.distances.alignment import bi_mhm_distance, frame_wise_distance, otam_distance
-from mdmf.engine.story_boards import Choice, alignment_share, choose_queries, distance_of_costs, frame_costs
+from mdmf.engine.opened_test import OpenedTest
+from mdmf.engine.story_boards import (
+    Choice,
+    _board,
+    _complete,
+    alignment_share,
+    choose_queries,
+    distance_of_costs,
+    frame_costs,
+)
 from mdmf.models.build import build_model
 
 
@@ -107,6 +117,71 @@ def test_distances_on_a_board_are_those_that_the_model_answers_by(name, n_shot):
         assert costs.keys() == logits.keys()
         for branch, cost in costs.items():
             torch.testing.assert_close(-distance(cost), logits[branch], atol=1e-4, rtol=1e-4)
+
+
+def opened_small(**bad) -> OpenedTest:
+    """CLIP-M2DF, untrained, with the answers that it gives to 20 episodes."""
+    settings = check_settings({"model": {"name": "m2df", "n_heads": 1, "hidden_size": 8}}, source="test")
+    torch.manual_seed(0)
+    model = build_model(settings.model, feature_sizes={"rgb": D}, logit_scale=10.0).eval()
+    bank, sampler = two_source_bank(**bad), small_sampler(MemoryStore(), split="test")
+    rows = sampler.batch(0, 20)
+    with torch.no_grad():
+        posterior = model(bank.episode(rows)).logits.softmax(dim=-1).numpy()
+    names = tuple(f"class {number}" for number in range(6))
+    return OpenedTest(
+        settings=settings,
+        result={"protocol": {"n_episodes": 20, "split": "test"}, "text_weight": 0},
+        saved={"m2df/posterior": posterior.astype(np.float16)},
+        workspace=SimpleNamespace(
+            index=SimpleNamespace(classes={"test": names}), video_ids=np.array([f"video {row}" for row in range(48)])
+        ),
+        model=model,
+        bank=bank,
+        sampler=sampler,
+    )
+
+
+@pytest.mark.parametrize("place", [(episode, query) for episode in range(3) for query in range(6)])
+def test_a_board_shows_what_the_model_says_of_this_query(place):
+    """Its class and the answer first, then the nearest; posterior, distance and alignment are those of each class."""
+    opened, (episode, q) = opened_small(), place
+    distance = distance_of_costs(opened.settings.model)
+    board, shares = _board(opened, Choice("worst", episode, q), distance)
+    rows = opened.rows.part(episode, episode + 1)
+    asked = opened.bank.episode(rows)
+    with torch.no_grad():
+        output = opened.model(asked)
+        costs = frame_costs(opened.model, asked)
+    posterior = output.logits[0, q].softmax(dim=-1)
+    label, of_class = int(rows.query_labels[0, q]), [f"class {number}" for number in rows.class_ids[0]]
+    assert board["true_class"] == of_class[label] == board["rows"][0]["class"]
+    assert board["answer"] == of_class[int(posterior.argmax())]
+    assert board["query_video"] == f"video {rows.query_rows[0, q]}"
+    order = [of_class.index(row["class"]) for row in board["rows"]]
+    assert order == [label, *(n for n in posterior.argsort(descending=True).tolist() if n != label)]
+    for place, (n, row) in enumerate(zip(order, board["rows"], strict=True)):
+        assert row["posterior"] == pytest.approx(float(posterior[n]))
+        assert row["video"] == f"video {rows.support_rows[0, n, 0]}"
+        for branch in ("local", "global"):
+            assert row["distances"][branch] == pytest.approx(-float(output.branch_logits[branch][0, q, n]), abs=1e-4)
+            expected = alignment_share(costs[branch][0, q, n], distance).numpy()
+            np.testing.assert_allclose(shares[branch][place], expected, atol=2e-3)
+
+
+def test_an_answer_that_was_another_in_the_test_is_not_shown():
+    opened = opened_small()
+    opened.saved["m2df/posterior"][2, 1] = [1, 0, 0]
+    with pytest.raises(ValueError, match="the model answers otherwise than in the test"):
+        _board(opened, Choice("best", 2, 1), distance_of_costs(opened.settings.model))
+
+
+def test_queries_without_features_or_with_such_support_are_not_chosen():
+    bad = (4, 12, 30)
+    opened = opened_small(bad_rgb=bad)
+    whole = ~np.isin(opened.rows.support_rows, bad).any(axis=(1, 2))
+    np.testing.assert_array_equal(_complete(opened), whole[:, None] & ~np.isin(opened.rows.query_rows, bad))
+    assert 0 < _complete(opened).sum() < opened.rows.query_rows.size
 
 
 def test_a_model_that_compares_no_frames_has_no_alignment():

@@ -251,11 +251,12 @@ def overlap(one: list[float], two: list[float]) -> float:
 
 
 @pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width", [360, 390, 768, 1280])
 @pytest.mark.parametrize("name", ["one", "several"])
 def test_a_browser_shows_it_whole(browser, files, name, width, dark):
     browser.open(files[name], width=width, dark=dark)
     assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert browser.evaluate("[...document.querySelectorAll('.figures dd')].every(e => e.scrollWidth <= e.clientWidth)")
     plots = browser.evaluate(_BOXES)
     assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")  # opened too
     assert len(plots) >= len(PLOTS) + 4

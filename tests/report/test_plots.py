@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+import mdmf.report.plots as plot_module
 from mdmf.report.figures import COLOURS, labelled, short, with_prefix
 from mdmf.report.plots import (
     calibration_plot,
@@ -65,6 +66,30 @@ def test_colours_are_the_pages_and_no_place_holder_is_left(drawn):
         assert "var(--c1)" in svg, name
         assert not {"#000001", "#000002", *COLOURS} & set(re.findall(r"#\d{6}", svg)), name
         assert not re.search(r"#[0-9a-f]{6}\b", svg), name  # nor a colour of matplotlib's own
+
+
+@pytest.fixture
+def axes_of(monkeypatch):
+    """Plots give their axes in the place of a drawing."""
+    monkeypatch.setattr(plot_module, "to_svg", lambda figure: figure.axes[0])
+
+
+@pytest.mark.usefixtures("axes_of")
+def test_marks_stand_at_their_numbers():
+    """Confidence to the right, accuracy up; an interval from low to high; the model's own row by its mark."""
+    lines = {line.get_label(): line.get_xydata().tolist() for line in calibration_plot({"fused": BINS}).lines}
+    assert lines["fused"] == [[0.5, 0.4], [0.9, 0.95]]
+    assert lines["calibrated"] == [[0, 0], [1, 1]]
+    axes = classes_plot(NAMES, [(50, 40, 65), None, (90, 80, 95)], [20, None, 30], labels=("own", "other"))
+    (own,) = axes.containers
+    assert [bar.tolist() for bar in own[2][0].get_segments()] == [[[40, 0], [65, 0]], [[80, 2], [95, 2]]]
+    (other,) = [line for line in axes.lines if line.get_label() == "other"]
+    assert other.get_xydata().tolist() == [[20, 0], [30, 2]]
+    rows = intervals_plot(NAMES, [20, 50, 80], [1, 2, 3], strong=1).containers
+    assert [row[0].get_marker() for row in rows] == ["o", "s", "o"]
+    assert [bar[2][0].get_segments()[0].tolist() for bar in rows] == [
+        *([[19, 0], [21, 0]], [[48, 1], [52, 1]], [[77, 2], [83, 2]]),
+    ]
 
 
 def test_class_names_are_plain_text(drawn):

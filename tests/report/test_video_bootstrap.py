@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from simulated_answers import answer, draw_episodes, fresh_episodes
 
+from mdmf.report import video_bootstrap
 from mdmf.report.video_bootstrap import (
     AskedVideos,
     _residuals,
@@ -148,6 +149,29 @@ def test_too_few_videos_or_episodes_have_no_interval_over_videos():
     assert np.isnan(found.episode_interval)
     with pytest.raises(ValueError, match="a mean needs at least one query"):
         estimate(values, np.zeros_like(once), asked)
+
+
+def test_the_chance_of_the_episodes_is_not_taken_for_the_videos():
+    """Answers that no video has to do with: the interval is that over episodes, and a little for what is not known.
+
+    Were the noise in the influences not taken off, each query would count for its 1 + N·K = 6 videos, and once more.
+    """
+    ratios = []
+    for seed in range(8):
+        values, asked = small_test(seed, n=2000, n_classes=10, n_videos=24, n_way=5, n_shot=1, n_query=1)
+        (found,) = estimate(values, everything(values), asked, seed=seed)
+        ratios.append((found.high - found.low) / 2 / found.episode_interval)
+    assert 0.9 < np.median(ratios) < 1.4
+
+
+def test_few_degrees_of_freedom_widen_the_interval(monkeypatch):
+    values, asked = small_test()
+    (one,) = estimate(values, everything(values), asked)
+    asked_for = []
+    monkeypatch.setattr(video_bootstrap, "student_over_normal", lambda degrees: asked_for.append(degrees) or 1.0)
+    (normal,) = estimate(values, everything(values), asked)
+    assert (one.high - one.low) / (normal.high - normal.low) == pytest.approx(student_over_normal(asked_for[0]))
+    assert student_over_normal(asked_for[0]) > 1.01
 
 
 @pytest.mark.parametrize(("degrees", "t"), [(5, 2.5706), (10, 2.2281), (20, 2.0860), (100, 1.9840), (1e9, 1.9600)])

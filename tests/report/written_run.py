@@ -125,7 +125,9 @@ def write_evidence(folder: Path, model: str, rng: np.random.Generator) -> None:
     arrays = {f"boards/0/{branch}/share": rng.random((3, T, T)).astype(np.float16) for branch in branches}
     arrays |= {"frames/jpeg": np.frombuffer(picture * 2, np.uint8), "frames/ends": np.array([1, 2]) * len(picture)}
     arrays |= {"embeddings/0/points": rng.normal(size=(30, 2)), "embeddings/0/classes": np.repeat(np.arange(3), 10)}
-    arrays |= {"selector/chosen": rng.integers(0, N, (N_EPISODES, Q)).astype(np.int16)} if model == "m2df" else {}
+    if model == "m2df":
+        arrays["selector/chosen"] = rng.integers(0, N, (N_EPISODES, Q)).astype(np.int16)
+        arrays["selector/text"] = np.arange(N, dtype=np.int32)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     (folder / f"evidence_{PROTOCOL}.npz").write_bytes(buffer.getvalue())

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as parse_safetensors
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from mdmf.files import write_atomic
+
+# Beside a run's weights, as JSON: source -> what its features were multiplied by. Clips of other people are, too.
+FEATURE_SCALE = "feature_scale"
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -38,6 +41,22 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise FileNotFoundError(f"no checkpoint at {path}")
     try:
         return parse_safetensors(path.read_bytes())
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a whole safetensors file ({error})") from None
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The strings beside the weights.
+
+    Raises:
+        FileNotFoundError: if there is no file.
+        ValueError: if it is not a whole safetensors file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no checkpoint at {path}") from None
     except SafetensorError as error:
         raise ValueError(f"{path} is not a whole safetensors file ({error})") from None
 

@@ -26,8 +26,8 @@ class OwnSupport:
         features: source -> (1, N, K, T, D) float32, scaled; K is the number of clips of the largest class, and zeros
             stand for what a smaller one lacks.
         present: source -> (1, N, K) bool, which clips have features of it; a source that all have is not named.
-        scale: source -> what brings its features to mean norm 10, as in a feature store; of queries too, so that an
-            answer does not depend on what else is asked.
+        scale: source -> what its features, and those of queries, are multiplied by, so that an answer does not depend
+            on what else is asked.
     """
 
     classes: tuple[str, ...]
@@ -99,12 +99,16 @@ def lacking_sources(support: OwnSupport, wanted: Sequence[str]) -> list[str]:
     ]
 
 
-def make_support(clips: Mapping[str, Sequence[ClipFeatures]], sources: Sequence[str]) -> OwnSupport:
+def make_support(
+    clips: Mapping[str, Sequence[ClipFeatures]], sources: Sequence[str], *, scale: Mapping[str, float] | None = None
+) -> OwnSupport:
     """Put clips side by side, class by class.
 
     Args:
         clips: class -> its clips, at least one each.
         sources: of the features, in order.
+        scale: source -> what its features are multiplied by, as a trained model knows them; a source that is not named
+            is brought to mean norm 10.
 
     Raises:
         ValueError: if no clip has features of a source, or all of them are zeros.
@@ -112,22 +116,22 @@ def make_support(clips: Mapping[str, Sequence[ClipFeatures]], sources: Sequence[
     K = max(map(len, clips.values()))
     features: dict[str, Tensor] = {}
     present: dict[str, Tensor] = {}
-    scale: dict[str, float] = {}
+    scales: dict[str, float] = {}
     for source in sources:
         there = [clip.features[source] for of_class in clips.values() for clip in of_class if source in clip.features]
         if not there:
             raise ValueError(f"no support clip has features of {source}")
-        scale[source] = _scale(source, there)
+        scales[source] = (scale or {}).get(source, _scale(source, there))
         padded = np.zeros((len(clips), K, *there[0].shape[1:]), dtype=np.float32)  # (N, K, T, D)
         has = np.zeros((len(clips), K), dtype=bool)
         for row, of_class in enumerate(clips.values()):
             for shot, clip in enumerate(of_class):
                 if source in clip.features:
                     padded[row, shot], has[row, shot] = clip.features[source][0], True
-        features[source] = torch.from_numpy(padded)[None] * scale[source]
+        features[source] = torch.from_numpy(padded)[None] * scales[source]
         if not has.all():
             present[source] = torch.from_numpy(has)[None]
-    return OwnSupport(tuple(clips), features, present, scale)
+    return OwnSupport(tuple(clips), features, present, scales)
 
 
 def make_queries(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from torch import nn
 from mdmf.config import load_settings
 from mdmf.data.own_clips import SupportClips, find_queries, find_support, shown_path
 from mdmf.data.windows import WindowRule
-from mdmf.engine.checkpoint import load_weights
+from mdmf.engine.checkpoint import FEATURE_SCALE, load_weights, read_metadata
 from mdmf.engine.class_text import ChosenText, choose_text
 from mdmf.engine.clip_store import BadClip, ClipFeatures, ClipStore
 from mdmf.engine.device import resolve_device
@@ -155,7 +156,7 @@ class FewShotRecognizer:
         if UNKNOWN in found.of_class:
             raise ValueError(f"a class cannot be called {UNKNOWN!r}: that is the answer for clips of no class")
         clips, clip_notes = usable_clips(found, self._store.clips)
-        made = make_support(clips, self._store.sources)
+        made = make_support(clips, self._store.sources, scale=self._trained_scale())
         source_notes = lacking_sources(made, model_sources(self.settings.model))
         text = choose_text(
             made.classes,
@@ -237,6 +238,12 @@ class FewShotRecognizer:
         if is_trained(name) and self.run is not None:
             load_weights(self.run.best, model)
         return model
+
+    def _trained_scale(self) -> dict[str, float]:
+        """source -> what a run's features were multiplied by; weights of before this was noted say nothing of it."""
+        if self.run is None or not is_trained(self.settings.model.name):
+            return {}
+        return json.loads(read_metadata(self.run.best).get(FEATURE_SCALE, "{}"))  # type: ignore[no-any-return]
 
     def _whole_clips(self, paths: Sequence[Path]) -> Iterator[_Query]:
         for path, clip in zip(paths, self._store.clips(paths), strict=True):

@@ -1,5 +1,6 @@
 """From folders of clips to names; the clips are folders of small images, the encoder is the shipped tiny one."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -68,7 +69,7 @@ def no_encoder(monkeypatch):
     return lambda: monkeypatch.setattr(Workspace, "encoder", refuse)
 
 
-def by_hand(support, queries, folder: Path, settings, model, *, text=None):
+def by_hand(support, queries, folder: Path, settings, model, *, text=None, scales=None):
     """The same episode from the feature stores of a data set, every class given alone, so that nothing is padded."""
     sources = ("rgb", "flow") if settings.model.name == "amfar" else ("rgb",)
     records = [VideoRecord(path.as_posix(), path, name, "test") for name in sorted(support) for path in support[name]]
@@ -86,7 +87,7 @@ def by_hand(support, queries, folder: Path, settings, model, *, text=None):
             settings.model_copy(update={"data": settings.data.model_copy(update=data)}),
             asked, sources=[source], encoder=encoder, progress=False,
         ).first  # fmt: skip
-        scale[source] = of_support.feature_scale
+        scale[source] = (scales or {}).get(source, of_support.feature_scale)
         rows = {record.video_id: of_support.rows_of([record.video_id]) for record in records}
         features[source] = {
             name: [torch.from_numpy(of_support.read(rows[path.as_posix()])[0]).float() for path in sorted(paths)]
@@ -445,7 +446,15 @@ class TestWords:
 
 
 class TestRuns:
-    def write_run(self, folder: Path, model: dict, *, sizes: dict[str, int], data: dict | None = None) -> RunFolder:
+    def write_run(
+        self,
+        folder: Path,
+        model: dict,
+        *,
+        sizes: dict[str, int],
+        data: dict | None = None,
+        notes: dict | None = None,
+    ) -> RunFolder:
         """A run whose weights are the random ones that it began with."""
         values = {
             "data": {"name": "shapes", "kind": "folder", "flow": {"step": 2}, **(data or {})},
@@ -458,8 +467,15 @@ class TestRuns:
         settings = check_settings(values, source="test")
         run = RunFolder.create(settings)
         torch.manual_seed(5)
-        save_weights(run.best, build_model(settings, feature_sizes=sizes), metadata={})
+        save_weights(run.best, build_model(settings, feature_sizes=sizes), metadata=notes or {})
         return run
+
+    def text_of_run(self, run: RunFolder) -> torch.Tensor:
+        """(1, N, D): sentences that the shipped prompts have for two classes, and a name put into a template first."""
+        sentences = [["a shape"], ["a shape that moves left"], ["a shape that moves right"]]
+        encoder = Workspace(run.settings()).encoder()
+        text = torch.stack([encoder.encode_texts(words)[0] for words in sentences])
+        return (text * (10 / text.norm(dim=-1).mean()))[None]
 
     def test_the_run_s_model_answers_with_its_weights_and_prompts(self, support, queries, tmp_path):
         run = self.write_run(tmp_path / "runs", {"name": "m2df"}, sizes={"rgb": D})
@@ -468,19 +484,26 @@ class TestRuns:
         settings = run.settings()
         model = build_model(settings, feature_sizes={"rgb": D}).eval()
         load_weights(run.best, model)
-        sentences = [["a shape that moves left"], ["a shape that moves right"]]
-        encoder = Workspace(settings).encoder()
-        text = torch.stack(
-            [encoder.encode_texts(words)[0] for words in [["a shape"], *sentences]]
-        )  # left_then_up first
-        text = text * (10 / text.norm(dim=-1).mean())
-        logits = by_hand(support, queries, tmp_path / "hand", settings, model, text=text[None])
+        logits = by_hand(support, queries, tmp_path / "hand", settings, model, text=self.text_of_run(run))
         np.testing.assert_allclose(said.posterior, logits.softmax(-1), atol=1e-3)
         assert list(said.branch_posteriors) == ["local", "global"]
         certainty = said.certainty
         surer = np.where(certainty["local"] >= certainty["global"], "local", "global")
         assert said.trusted == tuple(surer)
         assert said.to_dict()["run"] == str(run.folder)
+
+    def test_features_have_the_scale_that_the_weights_were_trained_on(self, support, queries, tmp_path):
+        """A few support clips have another mean norm than a data set; a trained model answers otherwise by that."""
+        noted = {"feature_scale": json.dumps({"rgb": 0.05})}
+        run = self.write_run(tmp_path / "runs", {"name": "m2df"}, sizes={"rgb": D}, notes=noted)
+        model = build_model(run.settings(), feature_sizes={"rgb": D}).eval()
+        load_weights(run.best, model)
+        said = FewShotRecognizer(run.folder, store=tmp_path / "store").fit(support).predict(queries)
+        text, hand = self.text_of_run(run), tmp_path / "hand"
+        scaled = by_hand(support, queries, hand, run.settings(), model, text=text, scales={"rgb": 0.05})
+        np.testing.assert_allclose(said.posterior, scaled.softmax(-1), atol=1e-4)
+        unscaled = by_hand(support, queries, hand, run.settings(), model, text=text).softmax(-1).numpy()
+        assert np.abs(said.posterior - unscaled).max() > 1e-3
 
     def test_a_run_of_rgb_and_flow_computes_flow_by_its_rule(self, support, queries, tmp_path):
         run = self.write_run(tmp_path / "runs", {"name": "amfar"}, sizes={"rgb": D, "flow": D})

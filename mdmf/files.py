@@ -1,6 +1,7 @@
 """Files that are there whole or not at all."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 _PARTIAL = ".part"
@@ -10,11 +11,31 @@ def write_atomic(path: Path, content: bytes) -> None:
     """Write a file so that a reader, or a kill at any moment, finds the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}{_PARTIAL}")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def check_outputs(paths: Sequence[Path]) -> None:
+    """See before any long work whether files can be written there.
+
+    Raises:
+        ValueError: if two are one file, one is a folder, or lies in what is no folder.
+    """
+    for number, path in enumerate(paths):
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder; give the name of a file")
+        if path.resolve() in [other.resolve() for other in paths[:number]]:
+            raise ValueError(f"{path} is asked for twice; the second would take the place of the first")
+        above = next(folder for folder in (path.absolute(), *path.absolute().parents)[1:] if folder.exists())
+        if not above.is_dir():
+            raise ValueError(f"{path} cannot be written: {above} is no folder")
 
 
 def is_partial(path: Path) -> bool:

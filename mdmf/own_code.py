@@ -33,6 +33,8 @@ def own_factory(name: str, *, what: str, setting: str, allow_code: bool) -> Call
         raise ValueError(
             f"cannot import {module_name!r}: no module {error.name!r}; install it, or put its folder on PYTHONPATH"
         ) from error
+    except (Exception, SystemExit) as error:  # whatever it does, it is not ours: say whose it is
+        raise ValueError(f"{module_name!r} fails when it is imported: {type(error).__name__}: {error}") from error
     factory = getattr(module, factory_name, None)
     if not callable(factory):
         raise ValueError(f"module {module_name!r} has no function {factory_name!r}")

@@ -160,7 +160,7 @@ class EpisodeSettings(Section):
 class ModelSettings(Section):
     """The method; defaults are the papers' (METHODS 2 to 4)."""
 
-    name: ModelName = Field("m2df", description="m2df, amfar, amfir, late_fusion, early_*, a baseline, or module")
+    name: ModelName = Field("m2df", description="the method, or a baseline")
     otam_temperature: float = Field(0.5, gt=0, description="λ of the soft minimum")
     otam_directions: Literal["both", "query_to_support"] = Field("both", description="of the alignment")
     cosine_eps: float = Field(0.01, ge=0, description="added to the product of norms")

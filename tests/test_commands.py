@@ -182,9 +182,17 @@ def test_a_finished_run_is_tested_not_trained_again(world, store, place, capsys)
     weights = (place / "runs/clips/best.safetensors").stat().st_mtime_ns
     assert main(["train", "--cfg", "clips", "--quiet", "--resume", *arguments]) == 0
     assert "has finished training already" in capsys.readouterr().out
+    shutil.rmtree(place / "runs/clips/last")
     assert (place / "runs/clips/best.safetensors").stat().st_mtime_ns == weights
     assert main(["train", "--cfg", "clips", "--quiet", *arguments, "evaluation.after_training=false"]) == 0
     assert (place / "runs/clips-2/best.safetensors").is_file()
+    said = capsys.readouterr().out
+    assert "note: runs/clips is finished and stays as it is" in said
+    assert "training in runs/clips-2" in said
+    shutil.rmtree(place / "runs/clips-2/last")
+    (place / "runs/clips-2/training.json").unlink()
+    assert main(["train", "--cfg", "clips", "--quiet", "--resume", *arguments, "evaluation.after_training=false"]) == 0
+    assert "runs/clips-2 was stopped before it saved a state: training begins again" in capsys.readouterr().out
 
 
 def test_resume_with_other_settings_is_refused(world, store, place, capsys):
@@ -513,7 +521,7 @@ class TestBadInput:
 
     def test_too_many_ways(self, world, store, place, capsys):
         said = error_of(capsys, "train", "--cfg", "clips", *small(world, "episode.n_way=30", store=store))
-        assert "has 24 classes, needs n_way = 30; lower n_way" in said
+        assert "has 24 classes, needs n_way = 30; lower n_way (episode.n_way)" in said
 
     def test_groups_that_are_not_known(self, world, store, place, capsys):
         new = place / "new_store"

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from mdmf.files import is_partial, write_atomic
+from mdmf.files import check_outputs, is_partial, write_atomic
 
 
 def test_content_is_replaced_whole_and_nothing_is_left(tmp_path):
@@ -28,3 +28,23 @@ def test_what_a_kill_leaves_is_known_as_such(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_atomic(tmp_path / "file.bin", b"content")
     assert [is_partial(file) for file in tmp_path.iterdir()] == [True]
+
+
+def test_what_cannot_take_its_place_is_taken_away(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="folder"):
+        write_atomic(tmp_path / "folder", b"content")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_outputs_that_cannot_be_written_are_told_before_the_work(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    check_outputs([tmp_path / "new" / "a.csv", tmp_path / "new" / "a.json", file])
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(ValueError, match="is a folder; give the name of a file"):
+        check_outputs([tmp_path])
+    with pytest.raises(ValueError, match="asked for twice"):
+        check_outputs([tmp_path / "a", tmp_path / "new" / ".." / "a"])
+    with pytest.raises(ValueError, match=r"file is no folder"):
+        check_outputs([file / "deep" / "a.csv"])

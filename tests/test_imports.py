@@ -14,7 +14,7 @@ ORDER = [
     {"data", "encoders", "distances"},
     {"config"},
     {"settings"},
-    {"presets", "resources", "files", "class_names", "structures", "corruptions", "own_code"},
+    {"presets", "resources", "files", "class_names", "structures", "corruptions", "own_code", "result_file"},
 ]
 LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts}
 PACKAGE = Path(mdmf.__file__).parent

@@ -30,13 +30,21 @@ def test_nothing_is_imported_without_consent(own_module):
     assert own_module not in sys.modules
 
 
-def test_what_cannot_be_had_is_named(own_module):
+def test_what_cannot_be_had_is_named(own_module, tmp_path):
     with pytest.raises(ValueError, match="module 'own_code_for_test' has no function 'absent'"):
         asked(f"{own_module}:absent")
     with pytest.raises(ValueError, match="has no function 'value'"):
         asked(f"{own_module}:value")
     with pytest.raises(ValueError, match=r"cannot import 'own_broken_for_test': no module 'absent_for_test'"):
         asked("own_broken_for_test:make")
+    for body, said in (
+        ("1 / 0", "ZeroDivisionError"),
+        ("import sys; sys.exit(0)", "SystemExit: 0"),
+        ("def (", "Syntax"),
+    ):
+        (tmp_path / "own_failing_for_test.py").write_text(body, encoding="utf-8")
+        with pytest.raises(ValueError, match=rf"'own_failing_for_test' fails when it is imported: .*{said}"):
+            asked("own_failing_for_test:make")
     for name in ("json.loads", ":make", "json:", ""):
         with pytest.raises(ValueError, match=r"a thing of your own is named 'package\.module:factory', got"):
             asked(name)

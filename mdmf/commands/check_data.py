@@ -22,12 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Examine the data, print what was found, write the CSV."""
     from mdmf.engine.check_data import check_data
-    from mdmf.files import write_atomic
+    from mdmf.files import check_outputs, write_atomic
     from mdmf.report.findings import doctor_text, findings_csv
 
     settings = load_settings(arguments.cfg, arguments.overrides)
-    report = check_data(settings, decode=arguments.decode, progress=not arguments.quiet)
     path = arguments.csv or settings.output.root / f"check_{settings.data.name}.csv"
+    check_outputs([path])
+    report = check_data(settings, decode=arguments.decode, progress=not arguments.quiet)
     write_atomic(path, findings_csv(report).encode("utf-8", errors="replace"))
     print(f"\n{doctor_text(report)}\n")
     print(f"findings: {path}")

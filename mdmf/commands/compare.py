@@ -34,8 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Compare them, print the tables, and write them."""
+    from mdmf.files import check_outputs
     from mdmf.report.comparison import Named, compare, comparison_table, read_all, write_comparison
 
+    check_outputs([path for path in (arguments.json, arguments.csv) if path is not None])
     answers = read_all([Named.parse(text, model=arguments.model) for text in arguments.runs], arguments.protocol)
     result = compare(answers, n_replicates=arguments.replicates, seed=arguments.seed)
     files = write_comparison(result, out=arguments.out, json_file=arguments.json, csv_file=arguments.csv)

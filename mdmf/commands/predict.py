@@ -10,13 +10,20 @@ HELP = "names new clips after a folder of examples per action, without training 
 TAKES_SETTINGS = True
 
 
+def _path(text: str) -> Path:
+    """For argparse: a shell variable that is not set must not name the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("a path is empty; give `.` for the current folder")
+    return Path(text)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "--support", required=True, type=Path, metavar="DIR", help="a folder per action, with one or more clips each"
+        "--support", required=True, type=_path, metavar="DIR", help="a folder per action, with one or more clips each"
     )
     parser.add_argument(
-        "--query", required=True, nargs="+", type=Path, metavar="CLIP", help="clips to be named, or folders of them"
+        "--query", required=True, nargs="+", type=_path, metavar="CLIP", help="clips to be named, or folders of them"
     )
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--run", type=Path, metavar="RUN", help="a run folder: its trained model answers")
@@ -51,9 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Name the clips; the exit code is 1 where none could be read."""
     from mdmf.engine.recognizer import FewShotRecognizer, check_question
-    from mdmf.files import write_atomic
+    from mdmf.files import check_outputs, write_atomic
     from mdmf.report.prediction_text import predictions_csv, predictions_text, segments
 
+    files = [path for path in (arguments.csv, arguments.json) if path is not None]
+    check_outputs(files)
     asked = {"window": arguments.window, "stride": arguments.stride, "unknown_below": arguments.unknown_below}
     check_question(arguments.query, **asked)
     recognizer = FewShotRecognizer(

@@ -28,12 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Gather what the model shows, and write the page."""
     from mdmf.engine.evidence import gather_evidence
-    from mdmf.files import write_atomic
+    from mdmf.files import check_outputs, write_atomic
     from mdmf.report.exports import csv_files, markdown
     from mdmf.report.page import make_reports, page_html
     from mdmf.report.run_files import choose_protocol, find_results, read_run
 
     folders: list[Path] = arguments.run
+    page = arguments.out or folders[0] / "report.html"
+    check_outputs([path for path in (page, arguments.markdown) if path is not None])
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise ValueError("a run is given twice")
     runs = []
@@ -44,7 +46,6 @@ def run(arguments: argparse.Namespace) -> None:
             print(f"note: {label}: no {part}: {reason}", flush=True)
         runs.append(read_run(folder, protocol=protocol, label=label))
     reports = make_reports(runs, baseline=arguments.baseline)
-    page = arguments.out or folders[0] / "report.html"
     write_atomic(page, page_html(reports).encode())
     print(f"report: {page}")
     if arguments.markdown is not None:

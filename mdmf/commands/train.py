@@ -63,6 +63,11 @@ def _trained_run(workspace: Workspace, *, resume: bool, progress: bool) -> RunFo
         return run if resume and run is not None else RunFolder.create(settings)
 
     trainer = make_trainer(workspace, open_run, progress=progress)
+    if run is not None and run.finished and not resume:
+        print(f"note: {run.folder} is finished and stays as it is", flush=True)
+    print(f"training in {trainer.run.folder}", flush=True)
+    if resume and run is not None and not run.state.is_file():
+        print(f"{run.folder} was stopped before it saved a state: training begins again", flush=True)
     trainer.resume()
     trainer.fit()
     return trainer.run

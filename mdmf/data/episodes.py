@@ -133,7 +133,8 @@ class EpisodeSampler:
     def _check(self) -> None:
         if len(self.class_names) < self.n_way:
             raise ValueError(
-                f"split {self.split!r} has {len(self.class_names)} classes, needs n_way = {self.n_way}; lower n_way"
+                f"split {self.split!r} has {len(self.class_names)} classes, needs n_way = {self.n_way}; lower n_way "
+                "(episode.n_way)"
             )
         needed = self.n_shot + self.n_query
         problems = [

@@ -66,6 +66,8 @@ def find_queries(paths: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:
     if not given:
         raise ValueError("there is no clip to be named; give files, or folders of clips")
     found: dict[str, Path] = {}
+    if "" in given:
+        raise ValueError("a clip has no name; give `.` for the current folder")
     for path in (Path(one).expanduser() for one in given):
         if not path.exists():
             raise FileNotFoundError(f"the clip {path} does not exist")

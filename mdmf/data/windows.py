@@ -11,6 +11,7 @@ import numpy as np
 from mdmf.data.frames import choose_frames
 
 _TOLERANCE = 1e-6  # seconds; times are sums of rounded numbers
+_MOST_WINDOWS_PER_FRAME = 2  # as many as half the stride of one frame; more would be the same frames again
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,9 @@ class WindowRule:
 
 
 def _read(text: str, name: str) -> tuple[float, str]:
+    """Number and unit; what is longer than any video is an error in writing."""
     match = re.fullmatch(r"(\d+\.?\d*|\.\d+) ?([sf])", text.strip())
-    if match is None or not float(match[1]) > 0 or (match[2] == "f" and float(match[1]) % 1):
+    if match is None or not float(match[1]) > 0 or float(match[1]) > 1e9 or (match[2] == "f" and float(match[1]) % 1):
         raise ValueError(
             f"cannot read the {name} {text!r}; write seconds, as in 2s or 0.5s, or whole frames, as in 48f"
         )
@@ -128,6 +130,11 @@ def _time_spans(rule: WindowRule, seconds: np.ndarray) -> np.ndarray:
     duration = float(_shown_until(seconds)[-1])
     if duration <= rule.length + _TOLERANCE:
         return np.array([[0.0, duration]])
+    if duration / rule.stride > _MOST_WINDOWS_PER_FRAME * len(seconds):
+        raise ValueError(
+            f"a window every {rule.stride:g} s is far more often than a frame ({len(seconds)} in {duration:.3g} s); "
+            f"take a longer stride"
+        )
     n_whole = int((duration - rule.length + _TOLERANCE) / rule.stride) + 1
     starts = np.arange(n_whole) * rule.stride
     if seconds[-1] >= starts[-1] + rule.length - _TOLERANCE:  # frames that no window has

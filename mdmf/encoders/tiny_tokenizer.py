@@ -49,10 +49,10 @@ class WordTokenizer:
             )
         unknown = [word for word in words if word not in self._ids]
         if unknown:
-            near = difflib.get_close_matches(unknown[0], self._ids, n=3)
+            near = difflib.get_close_matches(unknown[0], self._ids, n=3, cutoff=0.8)
             hint = f"; did you mean {', '.join(near)}?" if near else ""
             raise ValueError(
-                f"the tiny encoder does not know {', '.join(map(repr, unknown))} in {sentence!r}{hint} "
-                f"It knows {len(self._ids)} words (tiny_clip.json); other texts need another encoder"
+                f"the tiny encoder does not know {', '.join(map(repr, unknown))} in {sentence!r}{hint}; "
+                f"it knows {len(self._ids)} words (tiny_clip.json); other texts need another encoder"
             )
         return [self._ids[word] for word in words]

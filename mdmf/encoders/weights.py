@@ -102,9 +102,10 @@ def unavailable(
     others = f" ({', '.join(other_weights)})" if other_weights else ""
     return FileNotFoundError(
         f"the weights {weights!r} of {library} model {model!r} are not on this machine and cannot be downloaded "
-        f"({first_line(error)}). Ways out: (1) give `weights` the path of a local file of this model (.safetensors "
+        f"({first_line(error)}). Ways out: (1) encoder.weights=PATH of a local file of this model (.safetensors "
         f"or .pt); (2) choose other weights{others}, or run once with a connection so that they are kept; (3) to "
-        "try the pipeline only, take library 'tiny', or weights 'random', which know nothing of the world"
+        "try the program only: encoder.library=tiny encoder.model=tiny_clip encoder.weights=shipped, or "
+        "encoder.weights=random, which know nothing of the world"
     )
 
 

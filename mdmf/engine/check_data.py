@@ -46,7 +46,7 @@ from mdmf.data.doctor_probe import probe_video
 from mdmf.data.index import VideoIndex
 from mdmf.data.published_counts import published_counts, published_name
 from mdmf.engine.decode_pool import BadVideo, Decoded, DecodePool, DecodeTask, Submitted
-from mdmf.engine.workspace import Workspace
+from mdmf.engine.workspace import Workspace, as_it_lies
 from mdmf.models.build import is_trained
 from mdmf.resources import shipped_names
 from mdmf.settings import DataSettings, Settings
@@ -122,8 +122,9 @@ class _Examination:
     """
 
     def __init__(self, settings: Settings, *, decode: bool, progress: bool) -> None:
-        self.settings, self.decode, self.progress = settings, decode, progress
         self.root = _root(settings.data)
+        settings = as_it_lies(settings)  # a doctor changes nothing
+        self.settings, self.decode, self.progress = settings, decode, progress
         self.workspace = Workspace(settings, progress=progress)
         self.published = published_name(settings.data.name, settings.data.class_split)
         self.findings: list[Finding] = []
@@ -264,14 +265,16 @@ def _root(data: DataSettings) -> Path:
     if data.root is None:
         raise ValueError("data.root is not set; give the folder of the videos, as in data.root=/my/videos")
     root = Path(os.path.abspath(data.root.expanduser()))  # noqa: PTH100, as in the index: links are not followed
-    if data.kind != "shapes" and not root.is_dir():  # the embedded world is written where it lacks
+    if data.kind == "shapes" and not root.is_dir():
+        raise FileNotFoundError(f"the embedded world is not in {root} yet; mdmf extract, train or test draw it")
+    if not root.is_dir():
         raise FileNotFoundError(f"the folder of videos {root} does not exist; check the setting data.root")
     return root
 
 
 def _named_classes(data: DataSettings) -> dict[str, list[str]]:
     """Split -> classes as their file has them; nothing where folders are dealt by chance or a listing says it all."""
-    by_name = data.name if data.kind in ("folder", "shapes") and data.name in shipped_names("splits") else None
+    by_name = data.name if data.kind == "folder" and data.name in shipped_names("splits") else None
     name = data.class_split or by_name
     return {} if name in (None, "random") else read_class_split(str(name))
 

@@ -120,10 +120,11 @@ def choose_text(
     if not (is_read or weight):
         return ChosenText(None, 0.0, tuple(notes))
     sentences = own_sentences(names, prompts=prompt_file(settings), is_for_these=prompts_are_for_these)
+    made_by = identity()  # what is wrong with the kept features is no fault of the class names
     try:
-        features = cached_class_text(folder, sentences, identity=identity(), encoder=encoder)
+        features = cached_class_text(folder, sentences, identity=made_by, encoder=encoder)
         return ChosenText(features, weight, tuple(notes))
-    except StoreMismatch:  # no fault of the class names
+    except StoreMismatch:
         raise
     except ValueError as error:
         if is_read or wanted == "on" or prompts_are_for_these:

@@ -116,5 +116,7 @@ class ClipFiles:
 
 
 def _file_hash(path: Path) -> str:
+    if path.exists() and not path.is_file():  # to read a pipe is to wait for ever
+        raise OSError(f"{path.name} is neither a file nor a folder")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -18,7 +18,7 @@ from mdmf.encoders.clip import FrozenEncoder
 from mdmf.engine.bank import FeatureBank
 from mdmf.engine.checkpoint import load_weights
 from mdmf.engine.tester import file_sha256
-from mdmf.engine.workspace import Workspace
+from mdmf.engine.workspace import Workspace, as_it_lies
 from mdmf.models.build import is_trained
 from mdmf.models.text_at_test import TextAtTest
 from mdmf.settings import Settings
@@ -34,10 +34,7 @@ class _StoredOnly(Workspace):
     """A workspace that reads features and texts from the store, and refuses to encode or draw any."""
 
     def __init__(self, settings: Settings, *, allow_code: bool) -> None:
-        data = settings.data
-        if data.kind == "shapes":  # the folder is read as it is: missing videos of the world are not drawn again
-            data = data.model_copy(update={"kind": "folder"})
-        super().__init__(settings.model_copy(update={"data": data}), progress=False, allow_code=allow_code)
+        super().__init__(as_it_lies(settings), progress=False, allow_code=allow_code)
 
     def encoder(self, source: str = "rgb") -> FrozenEncoder:
         raise FileNotFoundError(

@@ -285,6 +285,8 @@ class FewShotRecognizer:
             )
         if encoder.weights == "random":
             notes.append("THE ENCODER'S WEIGHTS ARE RANDOM: these answers say nothing about real clips")
+        if encoder.library == "tiny":
+            notes.append("the tiny encoder has seen drawn shapes only: it shows how this works, not what is in a clip")
         return {
             "model": self.settings.model.name,
             "run": None if self.run is None else str(self.run.folder),

@@ -27,6 +27,7 @@ from mdmf.engine.workspace import Workspace
 from mdmf.files import write_atomic
 from mdmf.models.build import is_trained
 from mdmf.models.text_at_test import TextAtTest, combine_with_text
+from mdmf.result_file import read_test_result
 from mdmf.settings import Settings
 from mdmf.structures import SOURCES
 
@@ -174,8 +175,9 @@ def run_test(workspace: Workspace, *, checkpoint: Path | None, folder: Path, pro
         "models": {model_name: _numbers(evaluation, model_name, class_names) for model_name in models},
         "environment": environment(settings.training.seed),
     }
-    write_json(folder / f"test_{protocol.name}.json", result)
-    _write_episodes(folder / f"test_{protocol.name}_episodes.npz", evaluation, workspace.video_ids)
+    path = folder / f"test_{protocol.name}.json"
+    write_json(path, result)
+    _write_episodes(_episodes_file(path), evaluation, workspace.video_ids)
     return result
 
 
@@ -197,19 +199,23 @@ def check_corruptions(workspace: Workspace) -> None:
 
 
 def read_result(path: Path, settings: Settings) -> dict[str, Any] | None:
-    """A test's result, if it is there, whole, and of these settings; what decides no number may differ."""
+    """A test's result, if it and its episodes are there and of these settings; what decides no number may differ."""
     try:
-        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        result = read_test_result(path)
     except (OSError, ValueError):
         return None
-    asked, had = settings.model_dump(mode="json"), result.get("settings")
-    return result if had is not None and _deciding(had) == _deciding(asked) else None
+    same = _deciding(result["settings"]) == _deciding(settings.model_dump(mode="json"))
+    return result if same and _episodes_file(path).is_file() else None
+
+
+def _episodes_file(result: Path) -> Path:
+    return result.with_name(f"{result.stem}_episodes.npz")
 
 
 def _deciding(settings: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: dict(section) for name, section in settings.items() if name not in ("training", "output")}
     for section, name in (("data", "n_workers"), ("evaluation", "after_training"), ("evaluation", "batch_episodes")):
-        kept[section].pop(name, None)
+        kept.get(section, {}).pop(name, None)
     return kept
 
 

@@ -43,6 +43,13 @@ def prompt_file(settings: Settings) -> Path:
     return settings.data.prompts or (own if own.is_file() else shipped / "default.yaml")
 
 
+def as_it_lies(settings: Settings) -> Settings:
+    """The same with the embedded world read as the folder that it is: missing videos of it are not drawn."""
+    if settings.data.kind != "shapes":
+        return settings
+    return settings.model_copy(update={"data": settings.data.model_copy(update={"kind": "folder"})})
+
+
 class Workspace:
     """The data of one experiment, made on demand and in this order: index, features, text, banks and samplers.
 

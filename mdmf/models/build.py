@@ -79,7 +79,10 @@ def _own_method(
     name = settings.module or ""
     factory = own_factory(name, what="a method", setting="model.name=module", allow_code=allow_code)
     sizes = {source: feature_sizes[source] for source in model_sources(settings)}
-    model = factory(feature_sizes=sizes, logit_scale=logit_scale, **settings.options)
+    try:
+        model = factory(feature_sizes=sizes, logit_scale=logit_scale, **settings.options)
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"{name!r} fails when it makes the method: {type(error).__name__}: {error}") from error
     if not isinstance(model, TwoBranch):
         raise ValueError(f"{name!r} made a {type(model).__name__}; a method is an mdmf.models.two_branch.TwoBranch")
     if isinstance(model, MultiView | MultiModal) and type(model) not in (MultiView, MultiModal):

@@ -12,7 +12,7 @@ from mdmf.mutual.certainty import certainty
 from mdmf.mutual.condition import teacher_index
 from mdmf.mutual.distill import mutual_distillation
 from mdmf.mutual.selection import Selection
-from mdmf.structures import BranchOutput, Episode, EpisodeOutput
+from mdmf.structures import BranchOutput, Episode, EpisodeOutput, check_shape
 
 CROSS_ENTROPIES = ("fused", "branches", "all")
 
@@ -83,6 +83,10 @@ class TwoBranch(nn.Module, ABC):
         """Answer a batch of episodes; the losses that the episode's contents allow come with the answer."""
         prepared = self.prepare(episode)
         outputs = {name: branch(prepared) for name, branch in self.branches.items()}
+        for name, output in outputs.items():  # a branch may be somebody's own
+            if not isinstance(output, BranchOutput):
+                raise ValueError(f"branch {name!r} gave a {type(output).__name__}; expected a BranchOutput")
+            check_shape(f"logits of branch {name!r}", output.logits, ("E", "Q", "N"), episode.sizes)
         losses = self.extra_losses(episode, prepared, outputs)
         return self.conclude(outputs, query_labels=episode.query_labels, losses=losses)
 

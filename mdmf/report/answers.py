@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mdmf.report.video_bootstrap import AskedVideos
+from mdmf.result_file import read_test_result
 
 
 @dataclass(frozen=True)
@@ -75,19 +75,19 @@ def read_answers(folder: Path, protocol: str, model: str | None = None) -> Answe
     path = folder / f"test_{protocol}.json"
     if not path.is_file() or not _episodes_file(path).is_file():
         raise FileNotFoundError(f"{folder} has no test {protocol!r}; it has {', '.join(protocols_of(folder))}")
+    result = read_test_result(path)
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
         model = model or str(result["settings"]["model"]["name"])
         if model not in result["models"]:
             raise ValueError(f"it has no model {model!r}; it has {', '.join(result['models'])}")
         classes = tuple(result["models"][model]["per_class_percent"])
-        with np.load(_episodes_file(path)) as arrays:  # without pickle: nothing in it may run
+        with np.load(_episodes_file(path), allow_pickle=False) as arrays:  # without pickle: nothing in it may run
             names = ("class_ids", "support_videos", "query_videos", "query_labels")
             asked = AskedVideos(*(arrays[name].astype(np.int64) for name in names))
             predictions = arrays[f"{model}/predictions"]
             video_ids = tuple(str(name) for name in arrays["video_ids"])
             _check(asked, predictions, classes, video_ids)
-    except (KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} and its episodes are not what `mdmf test` writes ({error}); test again") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
@@ -101,11 +101,16 @@ def _check(asked: AskedVideos, predictions: np.ndarray, classes: Sequence[str], 
     Raises:
         ValueError: if they do not.
     """
+    if [asked.class_ids.ndim, asked.support.ndim, asked.query.ndim, asked.labels.ndim] != [2, 3, 2, 2]:
+        raise ValueError("its arrays have other dimensions than a test's; test again")
     n_episodes, n_way = asked.class_ids.shape
     shapes = {values.shape for values in (predictions, asked.query, asked.labels)}
     if len(shapes) > 1 or len(asked.support) != n_episodes or len(predictions) != n_episodes:
         raise ValueError("its arrays are of different numbers of episodes or queries; test again")
+    if predictions.dtype.kind not in "iu":
+        raise ValueError(f"its predictions are no whole numbers but {predictions.dtype}; test again")
     numbers = {"class": (asked.class_ids, classes), "label": (asked.labels, range(n_way))}
+    numbers |= {"prediction": (predictions, range(n_way))}
     numbers |= {"support video": (asked.support, video_ids), "query video": (asked.query, video_ids)}
     for what, (found, known) in numbers.items():
         if found.min(initial=0) < 0 or found.max(initial=-1) >= len(known):

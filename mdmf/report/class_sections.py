@@ -13,7 +13,10 @@ from mdmf.report.run_files import RunFiles
 from mdmf.report.tables import model_label
 
 N_CONFUSIONS = 10
-_NO_EPISODES = "The file of the test's answers (test_…_episodes.npz) is not in the run folder, so this cannot be shown."
+_NO_EPISODES = (
+    "The file of the test's answers (test_…_episodes.npz) is not in the run folder, or not of this result: this cannot "
+    "be shown."
+)
 
 
 def class_section(run: RunFiles, baseline: str | None) -> Section:

@@ -96,6 +96,9 @@ def name_rows(axes: Axes, names: Sequence[str]) -> None:
     axes.tick_params(axis="y", length=0)
 
 
+_NOT_IN_XML = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")  # a class may be named so
+
+
 def to_svg(figure: Figure) -> str:
     """The figure as an `<svg>` element in the page's colours; its ids become unique by `with_prefix`.
 
@@ -103,7 +106,7 @@ def to_svg(figure: Figure) -> str:
     """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    root = ElementTree.fromstring(buffer.getvalue())
+    root = ElementTree.fromstring(_NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", buffer.getvalue()))
     for parent in root.iter():
         for child in [c for c in parent if c.tag == f"{{{_SVG}}}metadata"]:
             parent.remove(child)

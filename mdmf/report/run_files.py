@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import yaml
 
+from mdmf.result_file import read_test_result
+
 _PREFIX = "test_"
 _ALL_EVIDENCE = ("calibration", "selector", "embeddings", "boards")
 
@@ -80,17 +82,7 @@ def find_results(folder: Path) -> dict[str, dict[str, Any]]:
     paths = sorted(folder.glob(f"{_PREFIX}*.json")) if folder.is_dir() else []
     if not paths:
         raise FileNotFoundError(f"{folder} holds no test result ({_PREFIX}*.json); test it first with tools/test.py")
-    return {path.stem.removeprefix(_PREFIX): _read_result(path) for path in paths}
-
-
-def _read_result(path: Path) -> dict[str, Any]:
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        name = result["settings"]["model"]["name"]
-        _ = result["protocol"]["n_episodes"], result["models"][name]["per_class_percent"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not the result of a test ({type(error).__name__}: {error}); test again") from None
-    return dict(result)
+    return {path.stem.removeprefix(_PREFIX): read_test_result(path) for path in paths}
 
 
 def choose_protocol(folder: Path, results: Mapping[str, Any], asked: str | None = None) -> str:
@@ -119,9 +111,9 @@ def choose_protocol(folder: Path, results: Mapping[str, Any], asked: str | None 
 def _settings_of(folder: Path) -> dict[str, Any]:
     try:
         found = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return {key: part for key, part in found.items() if isinstance(part, dict)} if isinstance(found, dict) else {}
 
 
 def read_run(folder: Path, *, protocol: str | None = None, label: str | None = None) -> RunFiles:
@@ -139,13 +131,20 @@ def read_run(folder: Path, *, protocol: str | None = None, label: str | None = N
         label=label or folder.resolve().name,
         results=results,
         protocol=chosen,
-        episodes=_read_arrays(folder / f"{_PREFIX}{chosen}_episodes.npz"),
+        episodes=_read_episodes(folder / f"{_PREFIX}{chosen}_episodes.npz", results[chosen]),
         evidence=evidence,
         evidence_arrays=arrays,
         metrics=_read_metrics(folder / "metrics.jsonl"),
         training=_read_mapping(folder / "training.json"),
         environment=_read_mapping(folder / "environment.json") or results[chosen].get("environment", {}),
     )
+
+
+def _is_row(row: Mapping[str, Any]) -> bool:
+    """Whether a line of metrics is one of ours; a run of years has no 10**15 steps, and a plot could not show them."""
+    needed = {"train": ("loss",), "val": ("accuracy_percent", "interval", "is_best")}.get(str(row.get("kind")))
+    step = row.get("step")
+    return needed is not None and type(step) is int and 0 <= step < 10**15 and all(key in row for key in needed)
 
 
 def _read_evidence(folder: Path, protocol: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -162,6 +161,25 @@ def _read_evidence(folder: Path, protocol: str) -> tuple[dict[str, Any], dict[st
     if any(record.get(key) != digest for key, digest in digests.items()):
         return lacking | {"missing": dict.fromkeys(_ALL_EVIDENCE, "the evidence is that of another test result")}, {}
     return record, _read_arrays(path)
+
+
+def _read_episodes(path: Path, result: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The answers of a test; none if they are not those of this result, in kind, shape and range."""
+    arrays, n_way = _read_arrays(path), result["protocol"]["n_way"]
+    n_classes = max(len(numbers["per_class_percent"]) for numbers in result["models"].values())
+    answers = [f"{model}/predictions" for model in result["models"]]
+    limits = {"class_ids": n_classes, "query_labels": n_way} | dict.fromkeys(answers, n_way)
+    if not set(limits) <= set(arrays):
+        return {}
+    shape = arrays["query_labels"].shape
+    same = len(shape) == 2 and all(arrays[name].shape == shape for name in answers)
+    same = same and arrays["class_ids"].shape == (shape[0], n_way)
+    return arrays if same and all(_is_below(arrays[name], limit) for name, limit in limits.items()) else {}
+
+
+def _is_below(numbers: np.ndarray, limit: int) -> bool:
+    """Whether these are whole numbers from 0 on."""
+    return numbers.dtype.kind in "iu" and numbers.min(initial=0) >= 0 and numbers.max(initial=0) < limit
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -184,11 +202,11 @@ def _read_mapping(path: Path) -> dict[str, Any]:
 def _read_metrics(path: Path) -> list[dict[str, Any]]:
     """Rows of metrics.jsonl; a half-written last line is left out."""
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
         try:
             row = json.loads(line)
         except ValueError:
             continue
-        if isinstance(row, dict) and isinstance(row.get("step"), int):
+        if isinstance(row, dict) and _is_row(row):
             rows.append(row)
     return rows

@@ -52,7 +52,7 @@ def result_section(run: RunFiles) -> Section:
         blocks.append(_result_table(name, run.results[name], folded=name != run.protocol))
         if name == run.protocol:
             blocks.append(_result_plot(run))
-            blocks += [Text(f"Note: {note}.") for note in notes(run.result)]
+            blocks += [Text(f"Note: {note}.") for note in [*notes(run.result), *_notes_on_weights(run)]]
     return Section("results", "Results", tuple(blocks))
 
 
@@ -60,6 +60,18 @@ def notes(result: Mapping[str, Any]) -> list[str]:
     """What must be known about a result."""
     missing = [f"{100 * share:.1f} % of the queries have no {source}" for source, share in result["missing"].items()]
     return [*result["notes"], *missing]
+
+
+def _notes_on_weights(run: RunFiles) -> list[str]:
+    """What a table beside others would hide: weights of before the end of training, or tests of different weights."""
+    found = []
+    if run.metrics and not run.training:
+        found.append("training has not finished; these are its best weights at the time of the test")
+    weights = run.result["checkpoint_sha256"]
+    others = [name for name, result in run.results.items() if result["checkpoint_sha256"] != weights]
+    if others:
+        found.append(f"other weights than here were tested in {', '.join(others)}: these tables do not compare")
+    return found
 
 
 def _result_table(name: str, result: Mapping[str, Any], *, folded: bool) -> Table:

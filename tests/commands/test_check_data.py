@@ -344,3 +344,19 @@ def test_nothing_is_encoded_and_no_store_is_made(place):
     report = check_data(settings, decode=True, progress=False)
     assert (report.n_errors, report.is_decoded) == (0, True)
     assert sorted(path.name for path in place.iterdir()) == ["split.yaml", "videos"]
+
+
+def test_the_embedded_world_is_looked_at_and_not_mended(tmp_path, monkeypatch, capsys):
+    """What is lost of it would be drawn again by whatever trains on it: a doctor that did would hide the damage."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("appear", "grow"):
+        write_clip(tmp_path / "world" / name / "000.mp4", seed=len(name))
+    shutil.rmtree(tmp_path / "world" / "grow")
+    (tmp_path / "world" / "grow").mkdir()
+    before = sorted(path.relative_to(tmp_path) for path in (tmp_path / "world").rglob("*"))
+    assert main(["check-data", "--cfg", "demo", "--quiet", "data.root=world"]) == 1
+    assert sorted(path.relative_to(tmp_path) for path in (tmp_path / "world").rglob("*")) == before
+    assert "missing-class" in capsys.readouterr().out
+    assert main(["check-data", "--cfg", "demo", "--quiet", "data.root=absent"]) == 2
+    assert "the embedded world is not in" in capsys.readouterr().err
+    assert not (tmp_path / "absent").exists()

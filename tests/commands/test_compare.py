@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from result_values import result_values
 
 from mdmf.cli import main
 
@@ -23,13 +24,12 @@ def runs(tmp_path, monkeypatch):
         answers = {f"{model}/predictions": rng.integers(0, 2, (30, 2)) for model in ("otam", "m2df")}
         np.savez(folder / "test_2way_1shot_30episodes_episodes.npz", **asked, **answers)
         protocol = {"split": "test", "n_way": 2, "n_shot": 1, "n_query": 1, "n_episodes": 30, "seed": 0}
-        result = {
-            "data": "clips",
-            "protocol": protocol | {"group_disjoint": False},
-            "checkpoint_sha256": name,
-            "settings": {"model": {"name": "m2df"}, "evaluation": {"baselines": ["otam"]}},
-            "models": {model: {"per_class_percent": dict.fromkeys("abcd", 50.0)} for model in ("otam", "m2df")},
-        }
+        result = result_values(
+            {model: {"per_class_percent": dict.fromkeys("abcd", 50.0)} for model in ("otam", "m2df")},
+            settings={"model": {"name": "m2df"}, "evaluation": {"baselines": ["otam"]}},
+            protocol=protocol | {"group_disjoint": False},
+            checkpoint_sha256=name,
+        )
         (folder / "test_2way_1shot_30episodes.json").write_text(json.dumps(result))
     return tmp_path
 

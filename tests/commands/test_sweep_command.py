@@ -42,7 +42,7 @@ def test_tables_and_files_of_a_sweep(run, tmp_path, capsys):
         for model, numbers in result["models"].items():
             assert numbers[str(way)]["1"]["accuracy_percent"] == tested["models"][model]["accuracy_percent"]
             assert f"{numbers[str(way)]['1']['accuracy_percent']:.2f} ± " in said
-    assert "(- 20-way 1-shot, 20-way 2-shot: split 'test' has 10 classes, needs n_way = 20; lower n_way)" in said
+    assert "(- 20-way 1-shot, 20-way 2-shot: split 'test' has 10 classes, needs n_way = 20; lower n_way" in said
     assert "(- 3-way 2-shot, 10-way 2-shot: class " in said
     for suffix in (".json", ".csv", ".svg"):
         assert f"result: {file.with_suffix(suffix)}" in said

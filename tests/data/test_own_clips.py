@@ -87,6 +87,8 @@ def test_no_query_is_said(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="there is no clip to be named"):
         find_queries([])
+    with pytest.raises(ValueError, match="has no name"):
+        find_queries([tmp_path, ""])
     with pytest.raises(ValueError, match="empty holds no clip"):
         find_queries(tmp_path / "empty")
     with pytest.raises(FileNotFoundError, match=r"x\.mp4 does not exist"):

@@ -103,3 +103,15 @@ def test_what_is_no_window_is_refused(window, stride, said):
 def test_seconds_without_times_are_refused_with_the_way_out():
     with pytest.raises(ValueError, match="give the window in frames, as in 48f"):
         plan("2s", "1s", 10)
+
+
+def test_windows_far_denser_than_frames_are_refused():
+    seconds = np.arange(50) / 25.0
+    assert len(plan("0.04s", "0.02s", 50, seconds)) == 99
+    with pytest.raises(ValueError, match=r"a window every 0.001 s is far more often than a frame \(50 in 2 s\)"):
+        plan("0.04s", "0.001s", 50, seconds)
+
+
+def test_a_window_longer_than_any_video_is_an_error_in_writing():
+    with pytest.raises(ValueError, match="cannot read the window"):
+        WindowRule.parse("99999999999999999999f")

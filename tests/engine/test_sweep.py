@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from result_values import result_values
 
 from mdmf.config import check_settings
 from mdmf.data.episodes import EpisodeSampler
@@ -53,12 +54,13 @@ def run(tmp_path, monkeypatch):
         assert workspace.settings.evaluation.n_way in (None, protocol.n_way)
         tested.append((protocol.n_way, protocol.n_shot))
         numbers = {"accuracy_percent": 10.0 * protocol.n_way + protocol.n_shot, "interval": 0.5}
-        result = {
-            "checkpoint_sha256": file_sha256(checkpoint),
-            "settings": workspace.settings.model_dump(mode="json"),
-            "models": {"otam": numbers | {"branches": {}}, "m2df": numbers | {"accuracy_percent": 99.0}},
-        }
+        result = result_values(
+            {"otam": numbers, "m2df": numbers | {"accuracy_percent": 99.0}},
+            settings=workspace.settings.model_dump(mode="json"),
+            checkpoint_sha256=file_sha256(checkpoint),
+        )
         write_json(folder / f"test_{protocol.name}.json", result)
+        (folder / f"test_{protocol.name}_episodes.npz").touch()
         return result
 
     monkeypatch.setattr(sweep, "run_test", run_test)
@@ -115,14 +117,18 @@ def test_the_runs_own_test_is_found(run, tmp_path):
     made, tested = run
     write_json(
         made.folder / "test_3way_1shot.json",
-        {
-            "checkpoint_sha256": file_sha256(made.best),
-            "settings": made.settings().model_dump(mode="json"),
-            "models": {"m2df": {"accuracy_percent": 50.0, "interval": 1.0}},
-        },
+        result_values(
+            {"m2df": {}},
+            settings=made.settings().model_dump(mode="json"),
+            checkpoint_sha256=file_sha256(made.best),
+        ),
     )
+    (made.folder / "test_3way_1shot_episodes.npz").touch()
     assert ask(made, tmp_path, ways=(3,), shots=(1,))["models"]["m2df"]["3"]["1"]["accuracy_percent"] == 50
     assert not tested
+    (made.folder / "test_3way_1shot_episodes.npz").unlink()  # compare and report would miss them
+    ask(made, tmp_path, ways=(3,), shots=(1,))
+    assert tested == [(3, 1)]
 
 
 def test_what_the_data_cannot_give_is_left_out_with_its_reason(run, tmp_path):
@@ -133,7 +139,7 @@ def test_what_the_data_cannot_give_is_left_out_with_its_reason(run, tmp_path):
     assert [(one["n_way"], one["n_shot"]) for one in result["impossible"]] == [(2, 4), (5, 3), (5, 4)]
     reasons = [one["reason"] for one in result["impossible"]]
     assert reasons[0] == "class 'b' of split 'test' has 4 usable videos, needs n_shot + n_query = 5"
-    assert reasons[1] == "split 'test' has 4 classes, needs n_way = 5; lower n_way"
+    assert reasons[1] == "split 'test' has 4 classes, needs n_way = 5; lower n_way (episode.n_way)"
 
 
 def test_a_video_that_cannot_be_read_makes_a_shot_impossible(run, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from result_values import result_values
 
 from mdmf.config import check_settings, dump_settings, load_settings
 from mdmf.engine.tester import Protocol, best_text_weight, file_sha256
@@ -135,7 +136,9 @@ def test_a_test_of_other_settings_or_weights_is_written_beside_the_one_that_is_t
     assert plain.beside(tmp_path, settings, None) == plain
     weights = tmp_path / "a.safetensors"
     weights.write_bytes(b"a")
-    result = {"settings": settings.model_dump(mode="json"), "checkpoint_sha256": file_sha256(weights)}
+    values = settings.model_dump(mode="json")
+    result = result_values({"m2df": {}}, settings=values, checkpoint_sha256=file_sha256(weights))
+    (tmp_path / f"test_{plain.name}_episodes.npz").touch()
     (tmp_path / f"test_{plain.name}.json").write_text(json.dumps(result))
     assert plain.beside(tmp_path, settings, weights) == plain
     other = check_settings({"data": RUN["data"] | {"flow": {"step": 2}}}, source="test")

@@ -197,6 +197,9 @@ def make(**given):
 def weightless(**given):
     return Mine(nn.Identity(), **given)
 
+def failing(**given):
+    return given["depth"]
+
 def another(**given):
     return nn.Linear(2, 2)
 
@@ -247,6 +250,7 @@ def test_an_own_method_is_not_imported_without_consent(own_module):
         ("weightless", "made a method without parameters"),
         ("overridden", "made a Cached, a subclass of a shipped method"),
         ("absent", "has no function 'absent'"),
+        ("failing", "fails when it makes the method: KeyError: 'depth'"),
     ],
 )
 def test_what_an_own_factory_makes_is_checked_at_once(own_module, factory, message):

@@ -118,6 +118,11 @@ def test_damaged_files_are_named_and_nothing_in_them_is_run(run):
         said()
     np.savez(episodes, **(arrays | {"video_ids": np.array(NAMES, dtype=object)}))
     assert "allow_pickle" in said()
+    for predictions in (arrays["m2df/predictions"] * np.nan, arrays["m2df/predictions"] + 99):
+        np.savez(episodes, **(arrays | {"m2df/predictions": predictions}))
+        assert "prediction" in said()
+    np.savez(episodes, **(arrays | {"class_ids": arrays["class_ids"][0]}))
+    assert "other dimensions" in said()
     np.savez(episodes, **{name: values for name, values in arrays.items() if name != "query_labels"})
     assert "test again" in said()
     np.savez(episodes, **(arrays | {"query_videos": arrays["query_videos"] + 15}))
@@ -126,4 +131,4 @@ def test_damaged_files_are_named_and_nothing_in_them_is_run(run):
     assert "test again" in said()
     episodes.write_bytes(whole)
     (run / "test_2way_1shot.json").write_text("{}")
-    assert "not what `mdmf test` writes" in said()
+    assert "is not the result of a test (data: Field required); test again" in said()

@@ -183,7 +183,7 @@ def test_without_the_episodes_file_the_numbers_of_the_result_remain(tmp_path):
     folder = write_run(tmp_path / "run", evidence=False)
     (folder / f"test_{PROTOCOL}_episodes.npz").unlink()
     page = page_of(folder)
-    assert page.count("is not in the run folder, so this cannot be shown") == 2
+    assert page.count("is not in the run folder, or not of this result") == 2
     accuracy = json.loads((folder / f"test_{PROTOCOL}.json").read_text())["models"]["m2df"]["per_class_percent"]["jump"]
     assert f">{accuracy:.2f}</td>" in page
 

@@ -58,9 +58,33 @@ def test_the_plainest_protocol_is_chosen(tmp_path):
         choose_protocol(folder, find_results(folder), "9shot")
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"query_labels": None},
+        {"m2df/predictions": None},
+        {"m2df/predictions": lambda values: values + 3},
+        {"m2df/predictions": lambda values: values.astype(float)},
+        {"class_ids": lambda values: values[:, :2]},
+        {"class_ids": lambda values: values - 1},
+        {"query_labels": lambda values: values[:-1]},
+    ],
+)
+def test_answers_of_something_else_are_not_shown(tmp_path, changes):
+    folder = write_run(tmp_path / "run")
+    assert read_run(folder).episodes
+    path = folder / f"test_{PROTOCOL}_episodes.npz"
+    arrays = dict(np.load(path))
+    for name, change in changes.items():
+        values = arrays.pop(name)
+        arrays |= {} if change is None else {name: change(values)}
+    np.savez(path, **arrays)
+    assert read_run(folder).episodes == {}
+
+
 def test_what_is_no_result_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere holds no test result"):
         read_run(tmp_path / "nowhere")
     (tmp_path / "test_a.json").write_text('{"models": {}}')
-    with pytest.raises(ValueError, match=r"test_a.json is not the result of a test \(KeyError: 'settings'\)"):
+    with pytest.raises(ValueError, match=r"test_a.json is not the result of a test \(data: Field required\)"):
         read_run(tmp_path)

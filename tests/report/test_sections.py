@@ -111,3 +111,17 @@ def test_runs_of_one_test_are_set_beside_each_other_with_their_gains(folder, tmp
         accuracies = [models[name]["accuracy_percent"] for name in ("m2df", "prototype")]
         assert (row[2].value, row[3].value) == tuple(accuracies)
         assert row[4].value == pytest.approx(accuracies[0] - accuracies[1])
+
+
+def test_tables_of_other_weights_and_of_an_unfinished_run_are_not_taken_for_its_own(tmp_path):
+    def notes(folder: Path) -> str:
+        blocks = sections.result_section(read_run(folder)).blocks
+        return " ".join(block.text for block in blocks if isinstance(block, Text))
+
+    folder = write_run(tmp_path / "run")
+    assert "weights" not in notes(folder)
+    result = json.loads((folder / f"test_{PROTOCOL}.json").read_text())
+    (folder / "test_early.json").write_text(json.dumps(result | {"checkpoint_sha256": "1" * 64}))
+    assert "other weights than here were tested in early" in notes(folder)
+    (folder / "training.json").unlink()
+    assert "training has not finished" in notes(folder)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from result_values import result_values
 
 from mdmf.report.video_bootstrap import AskedVideos
 
@@ -36,12 +37,10 @@ def write_test(
     np.savez_compressed(folder / f"test_{protocol}_episodes.npz", **arrays)
     asked_for = {"split": "test", "n_way": n_way, "n_shot": n_shot, "n_query": asked.query.shape[1] // n_way}
     asked_for |= {"n_episodes": n, "seed": 0, "group_disjoint": False}
-    result = {
-        "data": "clips",
-        "protocol": asked_for | changes,
-        "checkpoint_sha256": None,
-        "settings": {"model": {"name": list(right)[-1]}, "evaluation": {"baselines": list(right)[:-1]}},
-        "models": {model: {"per_class_percent": dict.fromkeys(classes, 50.0)} for model in right},
-    }
+    result = result_values(
+        {model: {"per_class_percent": dict.fromkeys(classes, 50.0)} for model in right},
+        settings={"model": {"name": list(right)[-1]}, "evaluation": {"baselines": list(right)[:-1]}},
+        protocol=asked_for | changes,
+    )
     (folder / f"test_{protocol}.json").write_text(json.dumps(result))
     return folder

@@ -1,4 +1,13 @@
-"""mdmf: few-shot action recognition on frozen CLIP features."""
+"""mdmf: few-shot action recognition on frozen CLIP features.
+
+Where to begin:
+
+- `mdmf.FewShotRecognizer` (`mdmf.engine.recognizer`): names clips after a few examples of each action.
+- `mdmf.config.load_settings` and `mdmf.engine.workspace.Workspace`: from a config to features, episodes and models.
+- `mdmf.models.two_branch.TwoBranch`: what a method is.
+- `mdmf.distances.alignment.otam_distance`, `mdmf.data.episodes.EpisodeSampler`, `mdmf.data.store.FeatureStore`: of
+  use by themselves.
+"""
 
 from typing import TYPE_CHECKING, Any
 

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from mdmf.files import write_atomic
 
-# Beside a run's weights, as JSON: source -> what its features were multiplied by. Clips of other people are, too.
-FEATURE_SCALE = "feature_scale"
+# Beside a run's weights, as JSON of one name: safetensors writes several in an order of chance, and the same training
+# must give the same bytes. Among them source -> what its features were multiplied by.
+NOTES, FEATURE_SCALE = "mdmf", "feature_scale"
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -45,8 +46,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path} is not a whole safetensors file ({error})") from None
 
 
-def read_metadata(path: Path) -> dict[str, str]:
-    """The strings beside the weights.
+def read_notes(path: Path) -> dict[str, Any]:
+    """What a run noted beside its weights; nothing for weights of before it noted any.
 
     Raises:
         FileNotFoundError: if there is no file.
@@ -54,7 +55,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            return dict(file.metadata() or {})
+            return dict(json.loads((file.metadata() or {}).get(NOTES, "{}")))
     except FileNotFoundError:
         raise FileNotFoundError(f"no checkpoint at {path}") from None
     except SafetensorError as error:

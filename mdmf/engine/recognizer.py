@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from torch import nn
 from mdmf.config import load_settings
 from mdmf.data.own_clips import SupportClips, find_queries, find_support, shown_path
 from mdmf.data.windows import WindowRule
-from mdmf.engine.checkpoint import FEATURE_SCALE, load_weights, read_metadata
+from mdmf.engine.checkpoint import FEATURE_SCALE, load_weights, read_notes
 from mdmf.engine.class_text import ChosenText, choose_text
 from mdmf.engine.clip_store import BadClip, ClipFeatures, ClipStore
 from mdmf.engine.device import resolve_device
@@ -243,7 +242,7 @@ class FewShotRecognizer:
         """source -> what a run's features were multiplied by; weights of before this was noted say nothing of it."""
         if self.run is None or not is_trained(self.settings.model.name):
             return {}
-        return json.loads(read_metadata(self.run.best).get(FEATURE_SCALE, "{}"))  # type: ignore[no-any-return]
+        return dict(read_notes(self.run.best).get(FEATURE_SCALE, {}))
 
     def _whole_clips(self, paths: Sequence[Path]) -> Iterator[_Query]:
         for path, clip in zip(paths, self._store.clips(paths), strict=True):

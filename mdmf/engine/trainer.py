@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from mdmf.data.episodes import EpisodeRows, EpisodeSampler
 from mdmf.engine.bank import FeatureBank
-from mdmf.engine.checkpoint import FEATURE_SCALE, load_state, save_state, save_weights, write_json
+from mdmf.engine.checkpoint import FEATURE_SCALE, NOTES, load_state, save_state, save_weights, write_json
 from mdmf.engine.device import autocast, resolve_device
 from mdmf.engine.evaluator import evaluate
 from mdmf.engine.metrics import Accuracy
@@ -204,8 +204,11 @@ class Trainer:
             self.progress.best_accuracy, self.progress.best_step = accuracy.percent, self.progress.step
             self.progress.n_without_better = 0
             scale = {source: kept.store.feature_scale for source, kept in self.train_bank.sources.items()}
-            notes = {"step": str(self.progress.step), FEATURE_SCALE: json.dumps(scale)}
-            save_weights(self.run.best, self.model, metadata=notes)
+            save_weights(
+                self.run.best,
+                self.model,
+                metadata={NOTES: json.dumps({"step": self.progress.step, FEATURE_SCALE: scale})},
+            )
         else:
             self.progress.n_without_better += 1
         row = {"accuracy_percent": accuracy.percent, "interval": accuracy.interval, "is_best": is_better}

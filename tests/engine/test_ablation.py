@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from result_values import result_values
 
 from mdmf.config import ConfigError
 from mdmf.engine.ablation import AblationFailed, Variant, run_ablation, run_variant, summarize
@@ -29,15 +30,14 @@ def variants(folder: Path) -> list[Variant]:
 def write_result(variant: Variant, changes: dict | None = None) -> None:
     right = np.array(RIGHT[variant.name, variant.seed], dtype=bool)
     accuracy = 100 * right.mean()
-    branches = {"local": {"accuracy_percent": accuracy - 5}}
+    branches = {"local": {"accuracy_percent": accuracy - 5, "interval": 1.0}}
     numbers = {"accuracy_percent": accuracy, "branches": branches, "taught_share": {"local": 0.25}}
     if variant.name == "full":
         report = {"by_trust_percent": 62.5, "teacher_percent": None}
         numbers |= {"reliability": report, "calibration_error": {"fused": 0.125}}
     RunFolder.create(variant.settings)
-    variant.result_file.write_text(
-        json.dumps({"models": {"m2df": numbers}, "settings": variant.settings.model_dump(mode="json")})
-    )
+    result = result_values({"m2df": numbers}, settings=variant.settings.model_dump(mode="json"))
+    variant.result_file.write_text(json.dumps(result))
     labels = np.array([[0, 1], [1, 0], [2, 3], [3, 2]])
     arrays = {
         **{

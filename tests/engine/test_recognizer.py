@@ -494,7 +494,7 @@ class TestRuns:
 
     def test_features_have_the_scale_that_the_weights_were_trained_on(self, support, queries, tmp_path):
         """A few support clips have another mean norm than a data set; a trained model answers otherwise by that."""
-        noted = {"feature_scale": json.dumps({"rgb": 0.05})}
+        noted = {"mdmf": json.dumps({"feature_scale": {"rgb": 0.05}})}
         run = self.write_run(tmp_path / "runs", {"name": "m2df"}, sizes={"rgb": D}, notes=noted)
         model = build_model(run.settings(), feature_sizes={"rgb": D}).eval()
         load_weights(run.best, model)

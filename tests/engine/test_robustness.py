@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from result_values import result_values
 
 from mdmf.config import check_settings
 from mdmf.engine import robustness
@@ -22,12 +23,13 @@ def runs(tmp_path, monkeypatch):
         strength = float(settings.corrupt.flow.partition(":")[2] or 0)
         tested.append((folder.name, strength))
         accuracy = 80.0 + settings.training.seed - 10 * strength
-        result = {
-            "checkpoint_sha256": file_sha256(checkpoint),
-            "settings": settings.model_dump(mode="json"),
-            "models": {"amfar": {"accuracy_percent": accuracy}},
-        }
+        result = result_values(
+            {"amfar": {"accuracy_percent": accuracy}},
+            settings=settings.model_dump(mode="json"),
+            checkpoint_sha256=file_sha256(checkpoint),
+        )
         write_json(folder / f"test_{protocol.name}.json", result)
+        (folder / f"test_{protocol.name}_episodes.npz").touch()
         return result
 
     monkeypatch.setattr(robustness, "run_test", run_test)

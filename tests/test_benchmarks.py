@@ -31,7 +31,7 @@ def test_half_precision_answers_alike(world):
 
 def test_the_selector_is_right_for_about_nine_queries_in_ten(tmp_path):
     """Were it always right, or never, far fewer pairs of video and prompt would be asked for than on real data."""
-    world = make_feature_world(tmp_path / "full")
+    world = make_feature_world(tmp_path / "full", n_videos=30)
     selector = m2df(world).selector
     episode = bank_of(world).episode(world.sampler().batch(0, 500))
     chosen = selector.choose(selector.posterior(episode.class_text, episode.query["rgb"]))

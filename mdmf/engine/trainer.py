@@ -204,11 +204,8 @@ class Trainer:
             self.progress.best_accuracy, self.progress.best_step = accuracy.percent, self.progress.step
             self.progress.n_without_better = 0
             scale = {source: kept.store.feature_scale for source, kept in self.train_bank.sources.items()}
-            save_weights(
-                self.run.best,
-                self.model,
-                metadata={NOTES: json.dumps({"step": self.progress.step, FEATURE_SCALE: scale})},
-            )
+            notes = json.dumps({"step": self.progress.step, FEATURE_SCALE: scale})
+            save_weights(self.run.best, self.model, metadata={NOTES: notes})
         else:
             self.progress.n_without_better += 1
         row = {"accuracy_percent": accuracy.percent, "interval": accuracy.interval, "is_best": is_better}

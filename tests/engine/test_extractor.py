@@ -227,12 +227,12 @@ def test_sigkill_at_three_random_moments_loses_nothing(tmp_path: Path, uninterru
 
 @pytest.mark.slow
 @needs_sigkill
-def test_sigkill_at_ten_random_moments_with_workers_loses_nothing(
-    tmp_path: Path, uninterrupted: dict[str, bytes]
+def test_sigkill_at_many_random_moments_with_workers_loses_nothing(
+    tmp_path: Path, uninterrupted: dict[str, bytes], short_form: bool
 ) -> None:
     arguments = [str(tmp_path / "store"), str(tmp_path / "log"), str(N_VIDEOS), "0.2", "2"]
     rng = random.Random(2)
-    for n_kills in range(10):
+    for n_kills in range(2 if short_form else 10):
         process = subprocess.Popen([sys.executable, fake_extraction.__file__, *arguments], env=ENVIRONMENT)
         n_seen = len(decoded(tmp_path / "log"))
         _wait_until(lambda n_seen=n_seen: len(decoded(tmp_path / "log")) > n_seen)

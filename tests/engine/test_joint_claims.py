@@ -256,7 +256,7 @@ def test_sigkill_at_random_moments_loses_nothing(tmp_path: Path, alone: dict[str
 def test_sigkill_at_many_random_moments_loses_nothing(
     tmp_path: Path, alone: dict[str, bytes], short_form: bool
 ) -> None:
-    n_kills = 4 if short_form else 12
+    n_kills = 2 if short_form else 12
     _kill_and_resume(tmp_path, [random.Random(10 + seed).uniform(0.0, 0.3) for seed in range(n_kills)], n_workers=2)
     assert files(tmp_path / "store") == alone
 

@@ -195,7 +195,7 @@ def test_killed_at_random_moments_ends_as_if_nothing_had_happened(tmp_path, shor
     """Ten kills (three in the short form), each at a random step and a random moment within it."""
     assert start(tmp_path / "whole").wait(timeout=300) == 0
     moments = random.Random(0)
-    steps = sorted(moments.sample(range(5, 145), 3 if short_form else 10))
+    steps = sorted(moments.sample(range(5, 145), 2 if short_form else 10))
     codes = [kill_when_step_is_reached(tmp_path / "killed", step, 0.03 * moments.random()) for step in steps]
     assert codes == [-signal.SIGKILL] * len(steps)
     assert start(tmp_path / "killed").wait(timeout=300) == 0

@@ -1,5 +1,6 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and their names by content."""
 
+import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,12 @@ def write_atomic(path: Path, content: bytes) -> None:
     except OSError:
         partial.unlink(missing_ok=True)
         raise
+
+
+def file_sha256(path: Path) -> str:
+    """Names a file by its content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_outputs(paths: Sequence[Path]) -> None:

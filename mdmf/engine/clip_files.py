@@ -21,7 +21,7 @@ from safetensors.numpy import save as to_safetensors
 from mdmf.data.decoder import FRAME_SUFFIXES
 from mdmf.data.store import MANIFEST, StoreSettings, check_settings
 from mdmf.encoders.clip import FrozenEncoder
-from mdmf.files import write_atomic
+from mdmf.files import file_sha256, write_atomic
 
 
 def content_key(path: Path) -> str:
@@ -118,5 +118,4 @@ class ClipFiles:
 def _file_hash(path: Path) -> str:
     if path.exists() and not path.is_file():  # to read a pipe is to wait for ever
         raise OSError(f"{path.name} is neither a file nor a folder")
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(path)

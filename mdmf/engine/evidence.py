@@ -21,8 +21,7 @@ from mdmf.engine.diagnostics import calibration_curve
 from mdmf.engine.feature_maps import feature_maps, selector_choices
 from mdmf.engine.opened_test import Arrays, DoesNotApply, open_test
 from mdmf.engine.story_boards import story_boards
-from mdmf.engine.tester import file_sha256
-from mdmf.files import write_atomic
+from mdmf.files import file_sha256, write_atomic
 
 FORMAT = 2
 

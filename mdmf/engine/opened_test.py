@@ -17,8 +17,8 @@ from mdmf.data.store import read_manifest
 from mdmf.encoders.clip import FrozenEncoder
 from mdmf.engine.bank import FeatureBank
 from mdmf.engine.checkpoint import load_weights
-from mdmf.engine.tester import file_sha256
 from mdmf.engine.workspace import Workspace, as_it_lies
+from mdmf.files import file_sha256
 from mdmf.models.build import is_trained
 from mdmf.models.text_at_test import TextAtTest
 from mdmf.settings import Settings

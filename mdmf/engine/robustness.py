@@ -15,8 +15,9 @@ from mdmf.corruptions import Corruption
 from mdmf.engine.checkpoint import write_json
 from mdmf.engine.metrics import mean_and_spread
 from mdmf.engine.run_folder import RunFolder
-from mdmf.engine.tester import Protocol, file_sha256, read_result, run_test
+from mdmf.engine.tester import Protocol, read_result, run_test
 from mdmf.engine.workspace import Workspace
+from mdmf.files import file_sha256
 from mdmf.models.build import model_sources
 from mdmf.settings import Settings
 

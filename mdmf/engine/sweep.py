@@ -13,8 +13,9 @@ from tqdm import tqdm
 
 from mdmf.engine.checkpoint import write_json
 from mdmf.engine.run_folder import RunFolder
-from mdmf.engine.tester import Protocol, check_corruptions, file_sha256, read_result, run_test
+from mdmf.engine.tester import Protocol, check_corruptions, read_result, run_test
 from mdmf.engine.workspace import Workspace
+from mdmf.files import file_sha256
 from mdmf.settings import Settings
 
 _SET_HERE = ("evaluation.n_way=", "evaluation.n_shot=", "evaluation.n_query=")

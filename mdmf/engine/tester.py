@@ -24,7 +24,7 @@ from mdmf.engine.evaluator import Evaluation, evaluate
 from mdmf.engine.metrics import Accuracy, class_accuracy, episode_accuracy
 from mdmf.engine.run_folder import environment
 from mdmf.engine.workspace import Workspace
-from mdmf.files import write_atomic
+from mdmf.files import file_sha256, write_atomic
 from mdmf.models.build import is_trained
 from mdmf.models.text_at_test import TextAtTest, combine_with_text
 from mdmf.result_file import read_test_result
@@ -217,12 +217,6 @@ def _deciding(settings: Mapping[str, Any]) -> dict[str, Any]:
     for section, name in (("data", "n_workers"), ("evaluation", "after_training"), ("evaluation", "batch_episodes")):
         kept.get(section, {}).pop(name, None)
     return kept
-
-
-def file_sha256(path: Path) -> str:
-    """Names a file by its content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_checkpoint(name: str, checkpoint: Path | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from mdmf.files import file_sha256
 from mdmf.result_file import read_test_result
 
 _PREFIX = "test_"
@@ -155,8 +155,8 @@ def _read_evidence(folder: Path, protocol: str) -> tuple[dict[str, Any], dict[st
         return lacking | {"missing": dict.fromkeys(_ALL_EVIDENCE, "no evidence was gathered for this test")}, {}
     path, result = folder / f"evidence_{protocol}.npz", folder / f"{_PREFIX}{protocol}.json"
     digests = {
-        "result_sha256": hashlib.sha256(result.read_bytes()).hexdigest(),
-        "arrays_sha256": hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None,
+        "result_sha256": file_sha256(result),
+        "arrays_sha256": file_sha256(path) if path.is_file() else None,
     }
     if any(record.get(key) != digest for key, digest in digests.items()):
         return lacking | {"missing": dict.fromkeys(_ALL_EVIDENCE, "the evidence is that of another test result")}, {}

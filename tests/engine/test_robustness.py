@@ -8,7 +8,7 @@ from mdmf.engine import robustness
 from mdmf.engine.checkpoint import write_json
 from mdmf.engine.robustness import run_robustness
 from mdmf.engine.run_folder import RunFolder
-from mdmf.engine.tester import file_sha256
+from mdmf.files import file_sha256
 from mdmf.report.tables import robustness_table
 
 

@@ -11,7 +11,7 @@ from mdmf.engine import sweep
 from mdmf.engine.checkpoint import write_json
 from mdmf.engine.run_folder import RunFolder
 from mdmf.engine.sweep import run_sweep
-from mdmf.engine.tester import file_sha256
+from mdmf.files import file_sha256
 
 N_VIDEOS = (7, 4, 7, 9)  # of each class that the index lists
 

@@ -6,7 +6,8 @@ import pytest
 from result_values import result_values
 
 from mdmf.config import check_settings, dump_settings, load_settings
-from mdmf.engine.tester import Protocol, best_text_weight, file_sha256
+from mdmf.engine.tester import Protocol, best_text_weight
+from mdmf.files import file_sha256
 
 
 def protocol(**values) -> Protocol:

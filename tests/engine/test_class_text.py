@@ -51,7 +51,7 @@ def test_a_file_without_templates_leaves_unknown_classes_to_the_default_ones(tmp
     assert said["fall_down"][0] == "a video of fall down."
 
 
-def choose(tmp_path: Path, names, *, wanted="auto", for_these=False, prompts=None, **model):
+def choose(tmp_path: Path, names, *, wanted="auto", for_these=False, prompts=None, identity=None, **model):
     values = {"model": {"name": "otam", "text_weight": 0.5} | model, "data": {"prompts": prompts}}
     settings = check_settings(values, source="test")
     return choose_text(
@@ -60,7 +60,7 @@ def choose(tmp_path: Path, names, *, wanted="auto", for_these=False, prompts=Non
         wanted=wanted,
         prompts_are_for_these=for_these,
         folder=tmp_path / "text",
-        identity=lambda: {"model": "m"},
+        identity=identity or (lambda: {"model": "m"}),
         encoder=Encoder,
     )
 
@@ -96,3 +96,13 @@ def test_a_model_that_reads_the_names_gets_them_whatever_they_say(tmp_path):
     assert list(chosen.features.features) == ["class_1", "class_2"]
     assert chosen.weight == 0
     assert "goes by class names too" in chosen.notes[0]
+
+
+def test_a_damaged_store_is_not_taken_for_names_that_cannot_be_read(tmp_path):
+    """In `auto` the words would leave the answer, for a cache that is broken."""
+
+    def damaged():
+        raise ValueError("manifest.json is damaged")
+
+    with pytest.raises(ValueError, match="is damaged"):
+        choose(tmp_path, ["kick", "jump"], identity=damaged)

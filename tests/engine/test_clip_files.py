@@ -1,3 +1,4 @@
+import os
 import shutil
 from dataclasses import replace
 
@@ -36,6 +37,13 @@ def test_frames_are_named_by_their_content_and_order(tmp_path):
 def test_what_cannot_be_read_is_an_error_of_the_system(tmp_path):
     with pytest.raises(OSError, match="No such file"):
         content_key(tmp_path / "nothing.mp4")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(OSError, match=r"pipe\.mp4 is neither a file nor a folder"):
+        content_key(tmp_path / "pipe.mp4")
 
 
 def test_arrays_come_back_and_a_damaged_file_counts_as_none(tmp_path):

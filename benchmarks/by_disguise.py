@@ -50,7 +50,7 @@ def main() -> None:
 
 def by_disguise(folder: Path, test: str) -> dict[str, dict[str, float]]:
     """disguise of the query -> what the run's model did on such queries, in percent."""
-    from mdmf.data.shapes import video_disguise
+    from mdmf.shapes.world import video_disguise
 
     settings = json.loads((folder / f"{test}.json").read_text())["settings"]
     shapes, model = settings["data"]["shapes"], settings["model"]["name"]

@@ -46,10 +46,10 @@ import json, sys, time
 sys.path.insert(0, {root!r})
 from pathlib import Path
 import numpy as np, torch
-from mdmf.data.index import build_index
+from mdmf.data.listing.index import build_index
 from mdmf.data.episodes import EpisodeSampler
-from mdmf.data.store import FeatureStore
-from mdmf.engine.bank import FeatureBank
+from mdmf.data.features.store import FeatureStore
+from mdmf.data.features.bank import FeatureBank
 def peak():  # of this process alone; getrusage would also tell of the one that started it
     return int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 before = peak()

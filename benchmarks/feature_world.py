@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from mdmf.data.episodes import EpisodeSampler
-from mdmf.data.store import FeatureStore, StoreSettings
-from mdmf.data.store_builder import StoreBuilder, VideoOutcome
+from mdmf.data.features.builder import StoreBuilder, VideoOutcome
+from mdmf.data.features.store import FeatureStore, StoreSettings
 from mdmf.structures import Preprocess, VideoRecord
 
 NORM = 10.0

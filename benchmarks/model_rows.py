@@ -9,8 +9,8 @@ from benchmarks.arithmetic import episode_multiply_adds, matrix_rate, video_mult
 from benchmarks.feature_world import FeatureWorld
 from benchmarks.plain import PlainMultiView, one_way_otam, otam_baseline
 from benchmarks.timing import Row, Timed, timed
+from mdmf.data.features.bank import FeatureBank
 from mdmf.distances.alignment import otam_distance
-from mdmf.engine.bank import FeatureBank
 from mdmf.engine.evaluator import evaluate
 from mdmf.models.baselines import make_baseline
 from mdmf.models.multi_view import MultiView, make_multi_view

@@ -330,7 +330,7 @@ class EvaluationSettings(Section):
 
 
 class CorruptSettings(Section):
-    """What the test's input suffers on purpose: kind:strength, such as noise:0.2 (see mdmf/data/corruption.py)."""
+    """What the test's input suffers on purpose: kind:strength, such as noise:0.2 (mdmf/data/sources/corruption.py)."""
 
     rgb: str = Field("", description="noise, blur (frames); feature_noise, drop, freeze, missing (features)")
     flow: str = Field("", description="the same for optical flow; noise and blur: of the frames it is computed from")

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from mdmf.cli import main
-from mdmf.data.shapes import SHAPES_SPLIT, write_shapes_world
+from mdmf.shapes.world import SHAPES_SPLIT, write_shapes_world
 
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
 SMALL = [

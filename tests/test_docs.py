@@ -17,8 +17,8 @@ import pytest
 from mdmf.cli import _parser, main
 from mdmf.commands import COMMANDS
 from mdmf.config import find_config, load_settings, setting_names
-from mdmf.data.shapes import write_shapes_world
 from mdmf.resources import shipped_folder
+from mdmf.shapes.world import write_shapes_world
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

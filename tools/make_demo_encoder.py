@@ -15,8 +15,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="training steps; default: those of the shipped encoder")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    from mdmf.engine.demo_encoder import make_demo_encoder
     from mdmf.resources import resource_folder
+    from mdmf.shapes.make_encoder import make_demo_encoder
 
     out = arguments.out or resource_folder("tiny")
     print(json.dumps(make_demo_encoder(out, n_steps=arguments.steps, seed=arguments.seed), indent=2))

@@ -26,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train and test them all, and print the table."""
-    from mdmf.engine.ablation import run_ablation
     from mdmf.report.tables import ablation_table
+    from mdmf.studies.ablation import run_ablation
 
     result = run_ablation(
         _configs_in_order(arguments.cfg),

@@ -21,9 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Examine the data, print what was found, write the CSV."""
-    from mdmf.engine.check_data import check_data
+    from mdmf.doctor.examine import check_data
+    from mdmf.doctor.text import doctor_text, findings_csv
     from mdmf.files import check_outputs, write_atomic
-    from mdmf.report.findings import doctor_text, findings_csv
 
     settings = load_settings(arguments.cfg, arguments.overrides)
     path = arguments.csv or settings.output.root / f"check_{settings.data.name}.csv"

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Compare them, print the tables, and write them."""
     from mdmf.files import check_outputs
-    from mdmf.report.comparison import Named, compare, comparison_table, read_all, write_comparison
+    from mdmf.studies.comparison import Named, compare, comparison_table, read_all, write_comparison
 
     check_outputs([path for path in (arguments.json, arguments.csv) if path is not None])
     answers = read_all([Named.parse(text, model=arguments.model) for text in arguments.runs], arguments.protocol)

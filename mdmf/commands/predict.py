@@ -57,9 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Name the clips; the exit code is 1 where none could be read."""
-    from mdmf.engine.recognizer import FewShotRecognizer, check_question
     from mdmf.files import check_outputs, write_atomic
-    from mdmf.report.prediction_text import predictions_csv, predictions_text, segments
+    from mdmf.recognition.recognizer import FewShotRecognizer, check_question
+    from mdmf.recognition.text import predictions_csv, predictions_text, segments
 
     files = [path for path in (arguments.csv, arguments.json) if path is not None]
     check_outputs(files)

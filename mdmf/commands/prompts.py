@@ -52,16 +52,16 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _workspace(arguments: argparse.Namespace) -> Workspace:
-    from mdmf.engine.prompt_report import zero_shot_settings
+    from mdmf.studies.prompt_scores import zero_shot_settings
 
     settings = load_settings(arguments.cfg, arguments.overrides)
     return open_workspace(arguments, zero_shot_settings(settings))
 
 
 def _show(arguments: argparse.Namespace) -> None:
-    from mdmf.engine.prompt_report import classes_named
     from mdmf.engine.workspace import prompt_file
-    from mdmf.report.prompt_tables import sentences_text
+    from mdmf.studies.prompt_scores import classes_named
+    from mdmf.studies.prompt_tables import sentences_text
 
     workspace = _workspace(arguments)
     classes = classes_named(workspace.index.classes, arguments.class_names)
@@ -73,9 +73,9 @@ def _score(arguments: argparse.Namespace) -> None:
     from dataclasses import asdict
 
     from mdmf.encoders.prompts import load_prompts
-    from mdmf.engine.prompt_report import score_prompts
     from mdmf.engine.workspace import prompt_file
-    from mdmf.report.prompt_tables import scores_text
+    from mdmf.studies.prompt_scores import score_prompts
+    from mdmf.studies.prompt_tables import scores_text
 
     workspace = _workspace(arguments)
     scores = score_prompts(workspace, load_prompts(prompt_file(workspace.settings)))
@@ -85,7 +85,7 @@ def _score(arguments: argparse.Namespace) -> None:
 def _diff(arguments: argparse.Namespace) -> None:
     from mdmf.encoders.prompt_diff import prompt_difference
     from mdmf.encoders.prompts import load_prompts
-    from mdmf.report.prompt_tables import difference_text
+    from mdmf.studies.prompt_tables import difference_text
 
     if len(arguments.files) != 2 or arguments.cfg is not None or arguments.overrides:
         raise ValueError("prompts diff takes two prompt files (or names of shipped ones) and nothing else")

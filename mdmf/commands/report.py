@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Gather what the model shows, and write the page."""
-    from mdmf.engine.evidence import gather_evidence
+    from mdmf.evidence.gather import gather_evidence
     from mdmf.files import check_outputs, write_atomic
     from mdmf.report.exports import csv_files, markdown
     from mdmf.report.page import make_reports, page_html

@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Test them all, and print the table."""
-    from mdmf.engine.robustness import run_robustness
     from mdmf.report.tables import robustness_table
+    from mdmf.studies.robustness import run_robustness
 
     result = run_robustness(
         arguments.run,

@@ -30,8 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Test all combinations, print the tables, write the files."""
-    from mdmf.engine.sweep import run_sweep
-    from mdmf.report.sweep import require_matplotlib, sweep_table, write_sweep
+    from mdmf.studies.sweep import run_sweep
+    from mdmf.studies.sweep_tables import require_matplotlib, sweep_table, write_sweep
 
     if not arguments.no_plot:
         require_matplotlib()

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from mdmf.data.episodes import EpisodeRows
-from mdmf.engine.bank import FeatureBank
+from mdmf.data.features.bank import FeatureBank
 from mdmf.engine.token_cache import CACHE_BYTES, TokenCache
 from mdmf.layers.selector import PromptSelector, top_frames_similarity
 from mdmf.models.branch import FusedVideos, ViewBranch

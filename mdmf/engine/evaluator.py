@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mdmf.data.episodes import EpisodeRows, EpisodeSampler
+from mdmf.data.features.bank import FeatureBank
 from mdmf.engine.answerers import EpisodeBatch, answerer
-from mdmf.engine.bank import FeatureBank
 from mdmf.engine.metrics import Accuracy, episode_accuracy
 from mdmf.structures import EpisodeOutput
 

@@ -16,9 +16,9 @@ from pydantic import BaseModel
 from torch import nn
 
 from mdmf.data.episodes import EpisodeSampler
-from mdmf.engine.bank import FeatureBank
+from mdmf.data.features.bank import FeatureBank
+from mdmf.device import resolve_device
 from mdmf.engine.checkpoint import load_weights, write_json
-from mdmf.engine.device import resolve_device
 from mdmf.engine.diagnostics import diagnose
 from mdmf.engine.evaluator import Evaluation, evaluate
 from mdmf.engine.metrics import Accuracy, class_accuracy, episode_accuracy
@@ -27,7 +27,7 @@ from mdmf.engine.workspace import Workspace
 from mdmf.files import file_sha256, write_atomic
 from mdmf.models.build import is_trained
 from mdmf.models.text_at_test import TextAtTest, combine_with_text
-from mdmf.result_file import read_test_result
+from mdmf.results import read_test_result
 from mdmf.settings import Settings
 from mdmf.structures import SOURCES
 

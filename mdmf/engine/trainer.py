@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mdmf.data.episodes import EpisodeRows, EpisodeSampler
-from mdmf.engine.bank import FeatureBank
+from mdmf.data.features.bank import FeatureBank
+from mdmf.device import autocast, resolve_device
 from mdmf.engine.checkpoint import FEATURE_SCALE, NOTES, load_state, save_state, save_weights, write_json
-from mdmf.engine.device import autocast, resolve_device
 from mdmf.engine.evaluator import evaluate
 from mdmf.engine.metrics import Accuracy
 from mdmf.engine.run_folder import RunFolder

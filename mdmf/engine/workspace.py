@@ -17,20 +17,20 @@ from torch import Tensor, nn
 
 from mdmf.corruptions import FRAME_KINDS, parse_corruption
 from mdmf.data.episodes import EpisodeSampler
-from mdmf.data.index import VideoIndex, build_index
-from mdmf.data.shapes import write_shapes_world
-from mdmf.data.store import check_settings, read_manifest
+from mdmf.data.features.bank import FeatureBank, FeatureReader
+from mdmf.data.features.extractor import ExtractionSummary
+from mdmf.data.features.readers import CorruptedReader, ReorderedReader
+from mdmf.data.features.store import check_settings, read_manifest
+from mdmf.data.features.stores import FeatureStores
+from mdmf.data.listing.index import VideoIndex, build_index
+from mdmf.device import resolve_device
 from mdmf.encoders.clip import FrozenEncoder, load_encoder
 from mdmf.encoders.prompts import class_sentences, load_prompts
-from mdmf.engine.bank import FeatureBank, FeatureReader
-from mdmf.engine.device import resolve_device
-from mdmf.engine.extractor import ExtractionSummary
-from mdmf.engine.readers import CorruptedReader, ReorderedReader
-from mdmf.engine.stores import FeatureStores
-from mdmf.engine.text_cache import ClassText, cached_class_text
+from mdmf.encoders.text_cache import ClassText, cached_class_text
 from mdmf.models.build import build_model, model_sources, reads_text
 from mdmf.resources import resource_folder, shipped_names
 from mdmf.settings import ModelSettings, Settings
+from mdmf.shapes.world import write_shapes_world
 from mdmf.structures import SOURCES
 
 logger = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from mdmf.report.video_bootstrap import AskedVideos
-from mdmf.result_file import read_test_result
+from mdmf.results import read_test_result
+from mdmf.studies.video_bootstrap import AskedVideos
 
 
 @dataclass(frozen=True)

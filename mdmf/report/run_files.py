@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from mdmf.files import file_sha256
-from mdmf.result_file import read_test_result
+from mdmf.results import read_test_result
 
 _PREFIX = "test_"
 _ALL_EVIDENCE = ("calibration", "selector", "embeddings", "boards")

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from mdmf.cli import main
-from mdmf.data.published_counts import published_counts
-from mdmf.engine.check_data import asked_episodes, check_data
+from mdmf.doctor.examine import asked_episodes, check_data
+from mdmf.doctor.published_counts import published_counts
 from mdmf.settings import Settings
 
 SPLIT = {"train": ["kick", "ride bike"], "val": ["run", "sit"], "test": ["wave", "talk"]}

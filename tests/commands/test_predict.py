@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mdmf.cli import main
-from mdmf.data.shapes import write_shapes_world
+from mdmf.shapes.world import write_shapes_world
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 TINY = ["encoder.library=tiny", "encoder.model=tiny_clip", "encoder.weights=shipped", "encoder.device=cpu"]

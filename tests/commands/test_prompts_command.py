@@ -1,14 +1,11 @@
 """`mdmf prompts` from its words to what it prints. (The basename `test_prompts` is taken by the encoders'.)"""
 
-import sys
 from pathlib import Path
 
 import pytest
+from small_videos import SPLIT, write_videos
 
 from mdmf.cli import main
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engine"))
-from small_videos import SPLIT, write_videos
 
 TINY = ["encoder.library=tiny", "encoder.model=tiny_clip", "encoder.weights=shipped", "encoder.device=cpu"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mdmf.cli import main
-from mdmf.data.shapes import SHAPES_SPLIT, write_shapes_world
+from mdmf.shapes.world import SHAPES_SPLIT, write_shapes_world
 
 pytest.importorskip("matplotlib")
 SMALL = [

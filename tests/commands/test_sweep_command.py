@@ -6,7 +6,7 @@ import json
 import pytest
 
 from mdmf.cli import main
-from mdmf.data.shapes import write_shapes_world
+from mdmf.shapes.world import write_shapes_world
 
 SMALL = [
     *("training.n_steps=2", "training.episodes_per_step=1", "training.validate_every=2", "training.save_every=2"),

@@ -9,7 +9,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from mdmf.data.class_splits import load_class_split
+from mdmf.data.listing.splits import load_class_split
 from mdmf.encoders.prompts import (
     PromptFile,
     class_name_in_words,

@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from mdmf.encoders.tiny_tokenizer import WordTokenizer
-from mdmf.encoders.tiny_training import (
+from mdmf.resources import resource_folder
+from mdmf.shapes.encoder_training import (
     Batch,
     TinyTraining,
     build_tiny_clip,
@@ -21,7 +22,6 @@ from mdmf.encoders.tiny_training import (
     to_image_tensor,
     train_tiny_clip,
 )
-from mdmf.resources import resource_folder
 from mdmf.structures import Preprocess
 
 WORDS = ["a", "dark", "frame", "light"]

@@ -4,8 +4,8 @@ import pytest
 import torch
 from small_world import FLOW_D, D, MemoryStore, small_bank, small_sampler, two_source_bank
 
+from mdmf.data.features.bank import FeatureBank
 from mdmf.engine.answerers import EmbeddingCache, EpisodeBatch, FusionCache, answerer
-from mdmf.engine.bank import FeatureBank
 from mdmf.layers.selector import PromptSelector
 from mdmf.models.baselines import ZeroShotBaseline
 from mdmf.models.branch import ViewBranch

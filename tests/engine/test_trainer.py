@@ -175,7 +175,7 @@ trainer.fit()
 
 
 def start(folder: Path) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-c", KILLED_TRAINING, str(Path(__file__).parent), str(folder)])
+    return subprocess.Popen([sys.executable, "-c", KILLED_TRAINING, str(Path(__file__).parents[1]), str(folder)])
 
 
 def kill_when_step_is_reached(folder: Path, step: int, delay: float) -> int:

@@ -10,7 +10,7 @@ import torch
 from small_videos import write_videos
 
 from mdmf.config import check_settings
-from mdmf.data.store import StoreMismatch
+from mdmf.data.features.store import StoreMismatch
 from mdmf.encoders.prompts import load_prompts
 from mdmf.engine.workspace import Workspace
 from mdmf.resources import resource_folder

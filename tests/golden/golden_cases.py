@@ -17,9 +17,9 @@ from torch import Tensor
 
 from mdmf.config import check_settings, load_settings
 from mdmf.data.episodes import EpisodeSampler
-from mdmf.engine.bank import FeatureBank
+from mdmf.data.features.bank import FeatureBank
+from mdmf.data.features.stores import FeatureStores
 from mdmf.engine.evaluator import evaluate
-from mdmf.engine.stores import FeatureStores
 from mdmf.models.build import build_model
 from mdmf.resources import resource_folder
 from mdmf.settings import Settings

@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pytest
 
-from mdmf.report import sweep
 from mdmf.report.plots import confusion_plot, map_plot
 from mdmf.report.style import STYLE
+from mdmf.studies import sweep_tables
 
 SERIES = ("c1", "c2", "c3", "c4", "c5")
 
@@ -80,7 +80,7 @@ def test_every_video_of_a_map_can_be_seen(scheme):
 
 
 def test_lines_of_a_sweep_stand_out_on_white():
-    assert all(contrast(parts(colour), parts("#ffffff")) >= 3 for colour in sweep._COLOURS)
+    assert all(contrast(parts(colour), parts("#ffffff")) >= 3 for colour in sweep_tables._COLOURS)
 
 
 def test_paper_is_light_and_shows_tables_whole():

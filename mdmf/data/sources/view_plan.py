@@ -1,0 +1,78 @@
+"""Which frames, and which part of them, the views of a video show: the same for all its sources."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from mdmf.data.sources.frames import choose_frames, jitter_frames
+from mdmf.data.sources.preprocess import CropBox, draw_box
+from mdmf.structures import Preprocess
+
+
+@dataclass(frozen=True, eq=False)
+class ViewPlan:
+    """All that is chosen for the views of a video before a pixel of it is known.
+
+    Attributes:
+        n_available: frames of the video.
+        numbers: (A, T) frame numbers; row 0 is the test view.
+        generators: one for each of views 1…, after it drew the frame numbers.
+        crop_scale_min: smallest side of a random square, as a part of the shortest side.
+        flip: mirror half of the random views.
+    """
+
+    n_available: int
+    numbers: np.ndarray
+    generators: tuple[np.random.Generator, ...]
+    crop_scale_min: float
+    flip: bool
+
+    def crops(self, height: int, width: int, preprocess: Preprocess) -> list[tuple[CropBox, bool]]:
+        """The box of each of views 1…, and whether it is mirrored; however often and for whatever source it is asked.
+
+        Args:
+            height: of the video's frames, of which the boxes are fractions.
+            width: of the same.
+        """
+        crops = []
+        for after_numbers in self.generators:
+            rng = copy.deepcopy(after_numbers)
+            box = draw_box(height, width, preprocess, scale_min=self.crop_scale_min, rng=rng)
+            crops.append((box, self.flip and bool(rng.random() < 0.5)))
+        return crops
+
+
+def plan_views(
+    n_available: int,
+    *,
+    video_id: str,
+    n_frames: int,
+    rule: str,
+    short: str,
+    n_variants: int,
+    crop_scale_min: float,
+    jitter: bool,
+    flip: bool,
+    seed: int,
+) -> ViewPlan:
+    """Plan the views of a video; the arguments are those of `load_clip_views`.
+
+    Raises:
+        ValueError: for settings that are impossible, or a short video under `refuse`.
+    """
+    generators = tuple(_generator(seed, video_id, variant) for variant in range(1, n_variants))
+    test_numbers = choose_frames(n_available, n_frames, rule=rule, short=short)
+    numbers = [test_numbers]
+    for rng in generators:
+        numbers.append(jitter_frames(n_available, n_frames, rng=rng) if jitter else test_numbers)
+    return ViewPlan(n_available, np.stack(numbers), generators, crop_scale_min, flip)
+
+
+def _generator(seed: int, video_id: str, variant: int) -> np.random.Generator:
+    """Random numbers that depend on these three alone, on every machine and in every process."""
+    digest = hashlib.sha256(f"{seed}\n{variant}\n{video_id}".encode()).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))

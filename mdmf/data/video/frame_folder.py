@@ -1,0 +1,61 @@
+"""A folder of frame images read as a video."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mdmf.data.video.reader import VideoError, VideoReader
+
+FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
+# Told by name, Pillow looks for these alone: some of its readers start other programs (Ghostscript, for PostScript).
+IMAGE_FORMATS = ("JPEG", "PNG")
+
+
+class FrameFolderReader(VideoReader):
+    """Frames are the images of the folder in the order of the numbers in their names (2 before 10).
+
+    Raises:
+        VideoError: if there are none, or their names do not say in which order they come.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._files = sorted(_frame_files(path), key=lambda file: _numbers_in(file.stem))
+        if not self._files:
+            raise VideoError(path, f"the folder holds no frame images ({', '.join(FRAME_SUFFIXES)})")
+        _check_order_is_known(path, self._files)
+        super().__init__(path, n_frames=len(self._files), fps=None)
+
+    def _read_sorted(self, numbers: list[int]) -> list[np.ndarray]:
+        return [self._read_image(self._files[number]) for number in numbers]
+
+    def _read_image(self, file: Path) -> np.ndarray:
+        try:
+            with Image.open(file, formats=IMAGE_FORMATS) as image:
+                return np.array(image.convert("RGB"))
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow raises
+            raise VideoError(self.path, f"frame image {file.name} cannot be read: {error}") from error
+
+
+def _frame_files(folder: Path) -> list[Path]:
+    """Images of a folder; hidden files, which some systems put beside images, are none."""
+    return [file for file in folder.iterdir() if file.suffix.lower() in FRAME_SUFFIXES and file.name[0] != "."]
+
+
+def _numbers_in(name: str) -> list[int]:
+    return [int(digits) for digits in re.findall(r"[0-9]+", name)]
+
+
+def _check_order_is_known(folder: Path, files: list[Path]) -> None:
+    """Names may differ in their numbers only: `flow_x_1.jpg` beside `img_1.jpg` is two videos in one folder."""
+    by_pattern = {re.sub(r"[0-9]+", "#", file.stem): file.name for file in files}
+    if len(by_pattern) > 1:
+        examples = " and ".join(list(by_pattern.values())[:2])
+        raise VideoError(folder, f"the folder mixes differently named images ({examples}); keep one kind in a folder")
+    for earlier, later in itertools.pairwise(files):
+        if _numbers_in(earlier.stem) == _numbers_in(later.stem):
+            raise VideoError(folder, f"frame images {earlier.name} and {later.name} have the same number")

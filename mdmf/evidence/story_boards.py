@@ -1,0 +1,282 @@
+"""Story boards: single queries of a test with their frames, and how the model laid them on the support videos."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from mdmf.corruptions import FRAME_KINDS, parse_corruption
+from mdmf.data.sources.loader import SourceView, load_clip_views
+from mdmf.distances.alignment import bi_mhm_distance, frame_wise_distance, otam_distance
+from mdmf.distances.pairwise import COSINE_EPS, frame_distance
+from mdmf.evidence.opened_test import Arrays, DoesNotApply, OpenedTest
+from mdmf.layers.prototypes import class_prototypes
+from mdmf.models.baselines import FeatureBaseline, LateFusionBaseline
+from mdmf.models.multi_modal import MultiModal
+from mdmf.models.multi_view import MultiView
+from mdmf.settings import ModelSettings
+from mdmf.structures import Episode, EpisodeOutput, Preprocess
+
+N_OF_EACH = 3
+MAX_ROWS = 5
+_SIDE, _JPEG_QUALITY = 96, 80
+_TOLERANCE = 0.02  # of a posterior: it is kept in half precision, and was made on another device perhaps
+
+CostDistance = Callable[[Tensor], Tensor]  # (..., T, S) -> (...)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A query of the test: its episode, its place there, and whether it was answered `best` or `worst`."""
+
+    kind: str
+    episode: int
+    query: int
+
+
+def choose_queries(
+    posterior: np.ndarray, labels: np.ndarray, true_class: np.ndarray, usable: np.ndarray, *, n_of_each: int = N_OF_EACH
+) -> list[Choice]:
+    """The queries answered best and worst: by the posterior of their true class, at most one of each class.
+
+    Best are right answers with the largest posterior, worst wrong ones with the smallest; the first of equal ones.
+
+    Args:
+        posterior: (n, Q, N).
+        labels: (n, Q), 0..N-1.
+        true_class: (n, Q), the class behind each label.
+        usable: (n, Q) bool, which queries may be chosen.
+    """
+    of_truth = np.take_along_axis(posterior, labels[..., None].astype(np.int64), axis=-1)[..., 0].astype(np.float64)
+    is_right = posterior.argmax(axis=-1) == labels
+    chosen: list[Choice] = []
+    for kind, among, order in (("best", is_right, -of_truth), ("worst", ~is_right, of_truth)):
+        candidates = np.flatnonzero(among & usable)
+        candidates = candidates[np.argsort(order.ravel()[candidates], kind="stable")]
+        _, first = np.unique(true_class.ravel()[candidates], return_index=True)
+        for place in candidates[np.sort(first)[:n_of_each]]:
+            chosen.append(Choice(kind, *(int(part) for part in np.unravel_index(place, labels.shape))))
+    return chosen
+
+
+def alignment_share(cost: Tensor, distance: CostDistance) -> Tensor:
+    """How much of a distance each pair of frames carries: its gradient by the costs, (..., T, S) -> (..., T, S).
+
+    For OTAM this is the expected alignment: the share of the soft path that passes a cell, summed over directions.
+    """
+    with torch.enable_grad():
+        cost = cost.detach().clone().requires_grad_(True)
+        (share,) = torch.autograd.grad(distance(cost).sum(), cost)
+    return share
+
+
+def frame_costs(model: nn.Module, episode: Episode, *, eps: float = COSINE_EPS) -> dict[str, Tensor]:
+    """branch -> frame distances (E, Q, N, T, S) of queries to prototypes, of what the branch compares.
+
+    `eps` is that of the cosines (`model.cosine_eps`).
+    """
+    if isinstance(model, MultiView):
+        return _view_costs(model, episode, eps)
+    if isinstance(model, MultiModal):
+        return _modality_costs(model, episode, eps)
+    if isinstance(model, LateFusionBaseline):
+        parts = {name: part for name, part in model.baselines.items() if isinstance(part, FeatureBaseline)}
+        return {name: _raw_cost(part, episode, eps) for name, part in parts.items()}
+    return {"all": _raw_cost(model, episode, eps)} if isinstance(model, FeatureBaseline) else {}
+
+
+def _raw_cost(model: FeatureBaseline, episode: Episode, eps: float) -> Tensor:
+    return frame_distance(episode.query[model.source], class_prototypes(episode.support[model.source]), eps=eps)
+
+
+def _view_costs(model: MultiView, episode: Episode, eps: float) -> dict[str, Tensor]:
+    prepared = model.prepare(episode)
+    E, N, K = prepared.support.shape[:3]
+    costs = {}
+    for view, branch in model.views.items():
+        support = branch.fuse(prepared.support.flatten(0, 2), prepared.support_prompt.flatten(0, 2))
+        query = branch.fuse(prepared.query.flatten(0, 1), prepared.query_prompt.flatten(0, 1)).unflatten(0, (E, -1))
+        prototypes = class_prototypes(support.unflatten(0, (E, N, K)))
+        costs[view] = frame_distance(query[:, :, 1:], prototypes[:, :, 1:], eps=eps)
+    return costs
+
+
+def _modality_costs(model: MultiModal, episode: Episode, eps: float) -> dict[str, Tensor]:
+    E, N, K = (episode.sizes[letter] for letter in "ENK")
+    costs = {}
+    for name, branch in model.modality_branches.items():
+        support = branch.embed({source: episode.support[source].flatten(0, 2) for source in branch.sources})
+        query = branch.embed({source: episode.query[source].flatten(0, 1) for source in branch.sources})
+        costs[name] = frame_distance(
+            query.unflatten(0, (E, -1)), class_prototypes(support.unflatten(0, (E, N, K))), eps=eps
+        )
+    return costs
+
+
+def distance_of_costs(settings: ModelSettings) -> CostDistance | None:
+    """The distance that a model makes of its frame costs; None for one that does not compare frame by frame."""
+    kind = "otam" if settings.name == "m2df" else settings.name.removeprefix("flow_").removeprefix("late_")
+    kind = kind if kind in ("otam", "bi_mhm", "frame_wise", "prototype", "zero_shot") else settings.distance
+    known: dict[str, CostDistance] = {"bi_mhm": bi_mhm_distance, "frame_wise": frame_wise_distance}
+    known["otam"] = lambda cost: otam_distance(
+        cost, temperature=settings.otam_temperature, directions=settings.otam_directions
+    )
+    return known.get(kind)
+
+
+def story_boards(opened: OpenedTest) -> tuple[dict[str, Any], Arrays]:
+    """Some of the best and worst answers of the test, with frames, distances and alignments.
+
+    Returns:
+        {`boards`: a list, `strips`: video ids in the order of the frames, `frame_problems`: {video id: reason},
+        `n_frames`: T, `n_shot`: K} and the arrays `boards/i/<branch>/share` (R, T, S) of the R classes of board i, and
+        `frames/jpeg` (bytes) with `frames/ends` (n_strips,), where the picture of each video's T frames ends.
+
+    Raises:
+        DoesNotApply: for a model that looks at no support video.
+        ValueError: if the model does not answer as it did in the test.
+    """
+    distance = distance_of_costs(opened.settings.model)
+    if opened.name == "zero_shot":
+        raise DoesNotApply("zero_shot looks at no support video")
+    saved, rows = opened.saved, opened.rows
+    true_class = np.take_along_axis(rows.class_ids, rows.query_labels, axis=1)
+    choices = choose_queries(saved[f"{opened.name}/posterior"], rows.query_labels, true_class, _complete(opened))
+    boards: list[dict[str, Any]] = []
+    arrays: Arrays = {}
+    for choice in choices:
+        board, shares = _board(opened, choice, distance)
+        arrays |= {f"boards/{len(boards)}/{branch}/share": share for branch, share in shares.items()}
+        boards.append(board)
+    wanted = [video for board in boards for video in (board["query_video"], *(row["video"] for row in board["rows"]))]
+    strips, frames, problems = _strips(opened, list(dict.fromkeys(wanted)))
+    record = {"boards": boards, "strips": strips, "frame_problems": problems, "n_shot": rows.support_rows.shape[2]}
+    return record | {"n_frames": opened.settings.frames.n_frames}, arrays | frames
+
+
+def _complete(opened: OpenedTest) -> np.ndarray:
+    """(n, Q) bool: queries that have all features, in episodes whose support has all."""
+    rows = opened.rows
+    complete = np.ones(rows.query_rows.shape, dtype=bool)
+    for present in opened.bank.presence(rows.query_rows).values():
+        complete &= present.numpy()
+    for present in opened.bank.presence(rows.support_rows).values():
+        complete &= present.flatten(1).all(dim=1)[:, None].numpy()
+    return complete
+
+
+@torch.no_grad()
+def _board(
+    opened: OpenedTest, choice: Choice, distance: CostDistance | None
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """One query against the true, the answered and the nearest other classes."""
+    rows, q = opened.sampler.batch(choice.episode, 1), choice.query
+    episode = replace(opened.bank.episode(rows), query_labels=None, class_ids=None)
+    output = opened.answering()(episode)
+    posterior = output.logits[0, q].softmax(dim=-1).numpy()
+    _check_same_answer(posterior, opened.saved[f"{opened.name}/posterior"][choice.episode, q])
+    label, answer = int(rows.query_labels[0, q]), int(posterior.argmax())
+    shown = list(dict.fromkeys([label, answer, *np.argsort(-posterior, kind="stable").tolist()]))[:MAX_ROWS]
+    distances, shares, eps = {}, {}, opened.settings.model.cosine_eps
+    for branch, cost in (frame_costs(opened.model, episode, eps=eps) if distance else {}).items():
+        if distance is not None:
+            distances[branch] = distance(cost)[0, q]
+            _check_same_distance(opened, branch, distances[branch], output, q)
+            shares[branch] = alignment_share(cost[0, q, shown], distance).numpy().astype(np.float16)
+    ids, names = opened.workspace.video_ids, opened.class_names
+    teacher = None if output.teacher is None else int(output.teacher[0, q])
+    board = {
+        **{"kind": choice.kind, "episode": choice.episode, "query": q, "n_way": len(posterior)},
+        "query_video": str(ids[rows.query_rows[0, q]]),
+        "true_class": names[rows.class_ids[0, label]],
+        "answer": names[rows.class_ids[0, answer]],
+        "teacher": list(output.branch_logits)[teacher] if teacher is not None and teacher >= 0 else None,
+        "rows": [
+            {
+                "class": names[rows.class_ids[0, n]],
+                "video": str(ids[rows.support_rows[0, n, 0]]),
+                "posterior": float(posterior[n]),
+                "distances": {branch: float(values[n]) for branch, values in distances.items()},
+                "branch_posteriors": {
+                    branch: float(logits[0, q].softmax(dim=-1)[n]) for branch, logits in output.branch_logits.items()
+                },
+            }
+            for n in shown
+        ],
+    }
+    return board, shares
+
+
+def _check_same_answer(now: np.ndarray, then: np.ndarray) -> None:
+    difference = float(np.abs(now - then.astype(np.float64)).max())
+    if difference > _TOLERANCE:
+        raise ValueError(
+            f"the model answers otherwise than in the test (a posterior differs by {difference:.2f}): features, "
+            "weights or program have changed; run the test again"
+        )
+
+
+def _check_same_distance(opened: OpenedTest, branch: str, distances: Tensor, output: EpisodeOutput, q: int) -> None:
+    """The distance that is shown must be the one that the branch answered by."""
+    logits = output.branch_logits.get(branch)
+    if logits is None:  # a baseline without branches
+        return
+    temperature = opened.settings.model.branch_temperature if isinstance(opened.model, MultiModal) else 1.0
+    if not torch.allclose(-distances / temperature, logits[0, q].float(), atol=1e-2, rtol=1e-3):
+        raise ValueError(f"branch {branch!r} does not answer by the distance that a story board would show")
+
+
+def _strips(opened: OpenedTest, video_ids: Sequence[str]) -> tuple[list[str], Arrays, dict[str, str]]:
+    """The frames that the model saw of some videos, small and side by side: a JPEG picture a video."""
+    pictures: list[bytes] = []
+    strips: list[str] = []
+    problems: dict[str, str] = {}
+    for video_id in video_ids:
+        try:
+            pictures.append(_jpeg(np.concatenate(list(_frames(opened, video_id)), axis=1)))  # (S, T*S, 3)
+            strips.append(video_id)
+        except (ValueError, OSError) as error:
+            problems[video_id] = str(error)
+    ends = np.cumsum([len(picture) for picture in pictures], dtype=np.int64)
+    return strips, {"frames/jpeg": np.frombuffer(b"".join(pictures), dtype=np.uint8), "frames/ends": ends}, problems
+
+
+def _frames(opened: OpenedTest, video_id: str) -> np.ndarray:
+    """(T, S, S, 3) uint8: the test view, smaller; corrupted where the test corrupted its pixels."""
+    workspace, settings = opened.workspace, opened.settings
+    record = next(record for record in workspace.index.records if record.video_id == video_id)
+    made_for = workspace.stores.first.settings.preprocess
+    if made_for is None:
+        raise ValueError("the feature store does not say how frames were cut")
+    text = settings.corrupt.rgb
+    harmed = text if text and parse_corruption(text).kind in FRAME_KINDS else ""
+    views = load_clip_views(
+        record.path,
+        video_id=video_id,
+        sources={"rgb": SourceView(_smaller(made_for), corruption=harmed)},
+        n_frames=settings.frames.n_frames,
+        decoder=settings.data.decoder,
+        rule=settings.frames.rule,
+        short=settings.frames.short_videos,
+        seed=settings.corrupt.seed,
+    )
+    return views.views["rgb"][0]
+
+
+def _smaller(made_for: Preprocess) -> Preprocess:
+    """The same cut at the size of a story board."""
+    resize = round(made_for.resize_size * _SIDE / made_for.crop_size)
+    return replace(made_for, crop_size=_SIDE, resize_size=max(_SIDE, resize))
+
+
+def _jpeg(frame: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(frame).save(buffer, format="JPEG", quality=_JPEG_QUALITY, optimize=True)
+    return buffer.getvalue()

@@ -1,0 +1,247 @@
+"""How well prompts do on val without any training: each template by itself, and all together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mdmf.class_names import class_key, nearest_hint
+from mdmf.data.features.bank import FeatureBank
+from mdmf.distances.pairwise import cosine_similarity
+from mdmf.encoders.prompts import PromptFile, class_sentences, class_text_features
+from mdmf.encoders.text_cache import FEATURE_NORM
+from mdmf.engine.workspace import Workspace
+from mdmf.settings import Settings
+
+SPLIT = "val"  # prompts are chosen on val; test is read by the test alone
+ENSEMBLE = "all together"
+_VIDEOS_AT_ONCE = 512
+
+Sentences = Mapping[str, Sequence[str]]
+"""Class -> its finished sentences."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Zero-shot accuracy of one set of sentences, in percent, with its 95 % interval over videos.
+
+    `difference` is to all together on the same videos, with its own interval; None for all together.
+    """
+
+    name: str
+    percent: float
+    interval: float
+    difference: float | None = None
+    difference_interval: float | None = None
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Videos of one class that are given to another: `n_videos` of the class's `n_of_class`."""
+
+    true_class: str
+    predicted: str
+    n_videos: int
+    n_of_class: int
+
+
+@dataclass(frozen=True)
+class PromptScores:
+    """What `score_prompts` found.
+
+    Attributes:
+        file: of the prompts.
+        split: whose videos were answered.
+        n_classes, n_videos: of it; every class is a possible answer to every video.
+        scores: all together first, then each template.
+        confusions: of all together, most frequent first.
+        same_sentences: groups of classes that no prompt tells apart.
+        notes: what must be known about the features.
+    """
+
+    file: Path
+    split: str
+    n_classes: int
+    n_videos: int
+    scores: tuple[Score, ...]
+    confusions: tuple[Confusion, ...]
+    same_sentences: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+def zero_shot_settings(settings: Settings) -> Settings:
+    """The same experiment with the model that is asked here: frames and text, nothing trained, nothing corrupted."""
+    model = settings.model.model_copy(update={"name": "zero_shot", "text_weight": 0.0})
+    evaluation = settings.evaluation.model_copy(update={"baselines": ()})
+    corrupt = settings.corrupt.model_copy(update={"rgb": "", "flow": ""})
+    return settings.model_copy(update={"model": model, "evaluation": evaluation, "corrupt": corrupt})
+
+
+def classes_named(classes: Mapping[str, Sequence[str]], wanted: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Split -> those of its classes that are wanted, by name up to spelling; all of them if none is named.
+
+    Raises:
+        ValueError: for a name that is no class, with the nearest that is one.
+    """
+    if not wanted:
+        return {split: tuple(names) for split, names in classes.items()}
+    known = {class_key(name) for names in classes.values() for name in names}
+    for name in wanted:
+        if class_key(name) not in known:
+            every = [each for names in classes.values() for each in names]
+            raise ValueError(f"{name!r} is not a class of the data set{nearest_hint(name, every)}")
+    keys = {class_key(name) for name in wanted}
+    return {split: tuple(name for name in names if class_key(name) in keys) for split, names in classes.items()}
+
+
+def score_prompts(workspace: Workspace, prompts: PromptFile, *, n_confusions: int = 10) -> PromptScores:
+    """Answer every val video by text alone, out of all val classes, with each template and with all together.
+
+    The answer is that of the baseline `zero_shot`: the class whose text is nearest to the mean frame. Classes with the
+    same sentences cannot be told apart: a video that gets such a group, and is of it, is right by one in its size.
+
+    Args:
+        workspace: with the settings of `zero_shot_settings`; features that are missing are made.
+        prompts: what is scored; it must name every val class.
+        n_confusions: most pairs in the result.
+
+    Raises:
+        ValueError: if val has fewer than two classes or two usable videos, or the prompts lack a class.
+    """
+    names = workspace.index.classes[SPLIT]
+    if len(names) < 2:
+        raise ValueError(f"prompts are scored on {SPLIT}, which has {len(names)} classes here; at least 2 are needed")
+    sentences = class_sentences(prompts, names, known_classes=workspace.index.known_classes)
+    videos, labels = _mean_frames(workspace)
+    if len(labels) < 2:
+        raise ValueError(f"prompts are scored on the videos of {SPLIT}, of which {len(labels)} can be used here")
+    encode = workspace.encoder().encode_texts
+    right, confusions = {}, []
+    for row, of_row in {ENSEMBLE: sentences, **template_sentences(prompts, sentences)}.items():
+        answers = zero_shot_answers(videos, of_row, encode)
+        right[row] = share_right(answers, labels, of_row)
+        if row == ENSEMBLE:
+            confusions = confusion_pairs(answers, labels, of_row)[:n_confusions]
+    return PromptScores(
+        file=prompts.path,
+        split=SPLIT,
+        n_classes=len(names),
+        n_videos=len(labels),
+        scores=tuple(_score(row, values, right[ENSEMBLE]) for row, values in right.items()),
+        confusions=tuple(confusions),
+        same_sentences=tuple(group for group in _alike(sentences) if len(group) > 1),
+        notes=tuple(workspace.notes(SPLIT)),
+    )
+
+
+def template_sentences(prompts: PromptFile, sentences: Sentences) -> dict[str, Sentences]:
+    """Template -> the sentences of each class with this template alone.
+
+    A class with finished sentences keeps them all in every row. Where all classes have finished sentences there is a
+    row for each place instead: the first sentence of every class, the second, …; a class with fewer keeps its last.
+    """
+    names = list(sentences)
+    if any(class_sentences(replace(prompts, templates=()), [name])[name] == [] for name in names):  # a template is used
+        return {
+            template: class_sentences(replace(prompts, templates=(template,)), names) for template in prompts.templates
+        }
+    n_places = max(map(len, sentences.values()))
+    return {
+        f"sentence {place + 1} of each class": {
+            name: [own[min(place, len(own) - 1)]] for name, own in sentences.items()
+        }
+        for place in range(n_places)
+    }
+
+
+def zero_shot_answers(videos: Tensor, sentences: Sentences, encode: Callable[[list[str]], Tensor]) -> np.ndarray:
+    """The class of each video by text alone.
+
+    Args:
+        videos: (V, D), mean frames.
+        sentences: of the C classes.
+        encode: texts -> (n_texts, D).
+
+    Returns:
+        (V,) int64, 0 … C - 1 in the order of the sentences; of classes with the same sentences the first.
+    """
+    text = class_text_features(encode, sentences).to(videos)  # (C, D)
+    text = text * (FEATURE_NORM / text.norm(dim=-1).mean())
+    answers: np.ndarray = cosine_similarity(videos, text).argmax(dim=-1).cpu().numpy()  # (V, C) -> (V,)
+    return answers
+
+
+def share_right(answers: np.ndarray, labels: np.ndarray, sentences: Sentences) -> np.ndarray:
+    """How right each answer is: 1, or 1 / n if n classes have these sentences and the video is of one of them; else 0.
+
+    Args:
+        answers: (V,) numbers of classes.
+        labels: (V,) the true ones.
+        sentences: of the classes, in order.
+
+    Returns:
+        (V,) float64.
+    """
+    group_of, sizes = _group_numbers(sentences)
+    same: np.ndarray = group_of[answers] == group_of[labels]
+    return same / sizes[group_of[labels]]
+
+
+def confusion_pairs(answers: np.ndarray, labels: np.ndarray, sentences: Sentences) -> list[Confusion]:
+    """Pairs of (true class, other class that its videos are given to), most videos first; (V,) each as above."""
+    names = list(sentences)
+    group_of, _ = _group_numbers(sentences)
+    called = [" = ".join(group) for group in _alike(sentences)]
+    n_of_class = np.bincount(labels, minlength=len(names))
+    wrong = group_of[answers] != group_of[labels]
+    pairs = Counter(zip(labels[wrong].tolist(), group_of[answers[wrong]].tolist(), strict=True))
+    ordered = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))
+    return [Confusion(names[true], called[group], count, int(n_of_class[true])) for (true, group), count in ordered]
+
+
+def _mean_frames(workspace: Workspace) -> tuple[Tensor, np.ndarray]:
+    """(V, D) mean frames of the usable val videos, and (V,) their classes."""
+    number = {name: place for place, name in enumerate(workspace.index.classes[SPLIT])}
+    records = [record for record in workspace.index.records if record.split == SPLIT]
+    store = workspace.stores.readers["rgb"]
+    rows = workspace.stores.first.rows_of([record.video_id for record in records])
+    usable = store.ok[rows]
+    labels = np.array([number[record.class_name] for record in records], dtype=np.int64)[usable]
+    bank = FeatureBank({"rgb": store}, rows[usable], class_text=None)
+    positions = bank.positions(rows[usable])
+    chunks = [positions[start : start + _VIDEOS_AT_ONCE] for start in range(0, len(positions), _VIDEOS_AT_ONCE)]
+    means = [bank.features_at(chunk)["rgb"].float().mean(dim=1) for chunk in chunks]  # (B, T, D) -> (B, D)
+    return torch.cat(means) if means else torch.empty(0, store.feature_size), labels
+
+
+def _alike(sentences: Sentences) -> list[tuple[str, ...]]:
+    """The classes in groups of the same sentences; most groups are of one."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name, own in sentences.items():
+        groups.setdefault(tuple(sorted(own)), []).append(name)
+    return [tuple(group) for group in groups.values()]
+
+
+def _group_numbers(sentences: Sentences) -> tuple[np.ndarray, np.ndarray]:
+    """(C,) number of each class's group, and the size of each group."""
+    groups = _alike(sentences)
+    number = {name: place for place, group in enumerate(groups) for name in group}
+    return np.array([number[name] for name in sentences]), np.array([len(group) for group in groups])
+
+
+def _score(name: str, right: np.ndarray, ensemble: np.ndarray) -> Score:
+    percent, interval = _mean_and_interval(right)
+    if name == ENSEMBLE:
+        return Score(name, percent, interval)
+    return Score(name, percent, interval, *_mean_and_interval(right - ensemble))
+
+
+def _mean_and_interval(values: np.ndarray) -> tuple[float, float]:
+    """Mean in percent, and half its 95 % interval, 1.96·std/√n."""
+    return float(100 * values.mean()), float(196 * values.std(ddof=1) / np.sqrt(len(values)))

@@ -48,10 +48,10 @@ def measure(settings, *, n_videos: int, repeats: int) -> dict[str, float]:
     import cv2
     import torch
 
-    from mdmf.data.sources.frames import choose_frames
-    from mdmf.data.sources.optical_flow import draw_flow, neighbour_frames, optical_flow
-    from mdmf.data.sources.preprocess import resize_crop
     from mdmf.data.video.opening import open_video
+    from mdmf.data.views.frame_choice import choose_frames
+    from mdmf.data.views.optical_flow import draw_flow, neighbour_frames, optical_flow
+    from mdmf.data.views.preprocess import resize_crop
     from mdmf.engine.workspace import Workspace
     from mdmf.structures import FlowRule
 

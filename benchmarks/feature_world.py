@@ -15,7 +15,7 @@ from torch import Tensor
 from mdmf.data.episodes import EpisodeSampler
 from mdmf.data.features.builder import StoreBuilder, VideoOutcome
 from mdmf.data.features.store import FeatureStore, StoreSettings
-from mdmf.structures import Preprocess, VideoRecord
+from mdmf.structures import Preprocess, VideoRecord, ViewRule
 
 NORM = 10.0
 TEXT_SHARE, CLASS_SHARE, VIDEO_SHARE, FRAME_SHARE = 0.09, 0.22, 0.75, 0.5
@@ -66,15 +66,7 @@ def make_feature_world(
         encoder={"library": "none", "model": "drawn", "weights": f"seed {seed}"},
         preprocess=Preprocess(crop_size=224, resize_size=224),
         feature_size=D,
-        n_frames=T,
-        frame_rule="uniform",
-        short="repeat",
-        decoder="auto",
-        n_variants=1,
-        crop_scale_min=0.6,
-        jitter=False,
-        flip=False,
-        seed=0,
+        rule=ViewRule(n_frames=T),
     )
     builder = StoreBuilder.create_or_open(folder, settings=settings, records=records)
     for chunk in range(builder.n_chunks):

@@ -1,4 +1,4 @@
-"""The names of what may be done to a test's input on purpose; `mdmf/data/sources/corruption.py` does it."""
+"""The names of what may be done to a test's input on purpose; `mdmf/data/views/corruption.py` does it."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from mdmf.corruptions import FRAME_KINDS, parse_corruption
 from mdmf.presets import FRAME_RULES, MODEL_PRESETS
+from mdmf.structures import ViewRule
 
 TrainedName = Literal["m2df", "amfar", "amfir", "late_fusion", "early_concat", "early_attention", "module"]
 BaselineName = Literal[
@@ -330,7 +331,7 @@ class EvaluationSettings(Section):
 
 
 class CorruptSettings(Section):
-    """What the test's input suffers on purpose: kind:strength, such as noise:0.2 (mdmf/data/sources/corruption.py)."""
+    """What the test's input suffers on purpose: kind:strength, such as noise:0.2 (mdmf/data/views/corruption.py)."""
 
     rgb: str = Field("", description="noise, blur (frames); feature_noise, drop, freeze, missing (features)")
     flow: str = Field("", description="the same for optical flow; noise and blur: of the frames it is computed from")
@@ -362,6 +363,14 @@ class Settings(Section):
     evaluation: EvaluationSettings = EvaluationSettings()
     corrupt: CorruptSettings = CorruptSettings()
     output: OutputSettings = OutputSettings()
+
+    @property
+    def view_rule(self) -> ViewRule:
+        """Which frames are encoded, and which part of them."""
+        frames = self.frames.model_dump(exclude={"rule", "short_videos"})
+        return ViewRule(
+            frame_rule=self.frames.rule, short=self.frames.short_videos, decoder=self.data.decoder, **frames
+        )
 
     @model_validator(mode="after")
     def _flow_can_be_corrupted(self) -> Settings:

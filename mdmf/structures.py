@@ -59,6 +59,48 @@ class Preprocess:
             raise ValueError(f"crop_size must be in 1..resize_size={self.resize_size}, got {self.crop_size}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class ViewRule:
+    """Which frames of a video an encoder sees, and which part of them.
+
+    View 0 is the test view: frames by `frame_rule`, centre crop. The others are random views for training; only they
+    depend on `crop_scale_min`, `jitter`, `flip` and `seed`.
+
+    Attributes:
+        n_frames: frames of a view, T.
+        frame_rule: `uniform` or `linspace_inner`, see `choose_frames`.
+        short: for videos of fewer than T frames: `repeat` frames or `refuse` the video.
+        decoder: `auto`, `decord` or `pyav`.
+        n_variants: views, A.
+        crop_scale_min: smallest side of a random square, as a part of the shortest side.
+        jitter: a random view takes a random frame of each of T equal segments, not the frames of `frame_rule`.
+        flip: mirror half of the random views; wrong where left and right matter.
+        seed: of the random views.
+    """
+
+    n_frames: int
+    frame_rule: str = "uniform"
+    short: str = "repeat"
+    decoder: str = "auto"
+    n_variants: int = 1
+    crop_scale_min: float = 0.5
+    jitter: bool = True
+    flip: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("n_frames", "n_variants"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 < self.crop_scale_min <= 1:
+            raise ValueError(f"crop_scale_min must be in (0, 1], got {self.crop_scale_min}")
+
+    @property
+    def test_view(self) -> ViewRule:
+        """The rule of the test view alone."""
+        return replace(self, n_variants=1, crop_scale_min=1.0, jitter=False, flip=False, seed=0)
+
+
 FLOW_METHODS = ("dis", "farneback", "tvl1", "disk")
 CAMERA_REMOVALS = ("keep", "median", "homography")
 FLOW_DRAWINGS = ("wheel", "channels")

@@ -6,7 +6,7 @@ import hashlib
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ import numpy as np
 
 from mdmf.data.features.builder import StoreBuilder
 from mdmf.data.features.store import StoreSettings
-from mdmf.data.sources.loader import ClipViews
-from mdmf.structures import FlowRule, Preprocess, VideoRecord
+from mdmf.data.views.loader import ClipViews
+from mdmf.structures import FlowRule, Preprocess, VideoRecord, ViewRule
 
 SIZE = 4
 FEATURE_SIZE = 6
@@ -30,21 +30,19 @@ IDENTITY = {
 
 
 def fake_settings(**changes: Any) -> StoreSettings:
-    values: dict[str, Any] = {
-        "encoder": IDENTITY,
-        "preprocess": PREPROCESS,
-        "feature_size": FEATURE_SIZE,
-        "n_frames": 3,
-        "frame_rule": "uniform",
-        "short": "repeat",
-        "decoder": "auto",
-        "n_variants": 2,
-        "crop_scale_min": 0.6,
-        "jitter": True,
-        "flip": False,
-        "seed": 0,
-    }
-    return StoreSettings(**values | changes)
+    settings = StoreSettings(
+        encoder=IDENTITY,
+        rule=ViewRule(n_frames=3, n_variants=2, crop_scale_min=0.6),
+        preprocess=PREPROCESS,
+        feature_size=FEATURE_SIZE,
+    )
+    return with_changes(settings, **changes)
+
+
+def with_changes(settings: StoreSettings, **changes: Any) -> StoreSettings:
+    """The same with other values; those of the view rule by their names."""
+    of_rule = {name: changes.pop(name) for name in ViewRule.__dataclass_fields__ if name in changes}
+    return replace(settings, rule=replace(settings.rule, **of_rule), **changes)
 
 
 def fake_flow_settings(**changes: Any) -> StoreSettings:
@@ -57,9 +55,7 @@ def fake_records(log: Path, n_videos: int, **names: str) -> list[VideoRecord]:
     return [VideoRecord(video_id, log, "kick", "train", "tape 1") for video_id in ids]
 
 
-def fake_load(
-    path: Path, *, video_id: str, sources: Mapping[str, Any], n_variants: int, n_frames: int, **_: Any
-) -> ClipViews:
+def fake_load(path: Path, *, video_id: str, sources: Mapping[str, Any], rule: ViewRule) -> ClipViews:
     with path.open("a") as log:
         log.write(f"{video_id} {'+'.join(sources)}\n")
     if "bad" in video_id:
@@ -71,7 +67,8 @@ def fake_load(
     problems = {"flow": "only one frame"} if "still" in video_id and "flow" in sources else {}
     if problems.keys() == sources.keys():
         raise ValueError("only\none frame")
-    views = {source: fake_views(source, video_id, n_variants, n_frames) for source in sources if source not in problems}
+    shown = [source for source in sources if source not in problems]
+    views = {source: fake_views(source, video_id, rule.n_variants, rule.n_frames) for source in shown}
     return ClipViews(views=views, problems=problems, n_frames=40, fps=25.0)
 
 

@@ -1,4 +1,4 @@
-"""What a text such as `noise:0.2` names; tests/data/sources/test_corruption.py tests the harm, and what is refused."""
+"""What a text such as `noise:0.2` names; tests/data/views/test_corruption.py tests the harm, and what is refused."""
 
 import re
 import subprocess

@@ -26,8 +26,8 @@ KNOWN = {
 }
 PACKAGE = Path(mdmf.__file__).parent
 WORKER_MODULES = (
-    *("data/sources/frames", "data/sources/preprocess", "data/sources/loader", "data/sources/view_plan"),
-    *("data/sources/optical_flow", "data/sources/flow_files", "data/sources/flow", "data/sources/corruption"),
+    *("data/views/frame_choice", "data/views/preprocess", "data/views/loader", "data/views/view_plan"),
+    *("data/views/optical_flow", "data/views/flow_files", "data/views/flow_views", "data/views/corruption"),
     *("data/video/opening", "data/video/pyav_reader", "data/video/decord_reader", "data/video/frame_folder"),
     *("data/video/reader", "data/video/packets", "data/video/av_stream", "data/video/container_bytes"),
     "doctor/probe",

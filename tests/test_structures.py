@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mdmf.structures import Episode, FlowRule, Preprocess, check_shape
+from mdmf.structures import Episode, FlowRule, Preprocess, ViewRule, check_shape
 
 
 def test_check_shape_names_what_came_and_what_was_expected():
@@ -86,3 +86,15 @@ def test_preprocess_is_checked():
         Preprocess(crop_size=4, resize_size=4, resize_mode="stretch")
     with pytest.raises(ValueError, match=r"crop_size must be in 1\.\.resize_size=4, got 5"):
         Preprocess(crop_size=5, resize_size=4)
+
+
+@pytest.mark.parametrize("bad", [{"n_frames": 0}, {"n_variants": 0}, {"crop_scale_min": 0.0}, {"crop_scale_min": 1.1}])
+def test_a_view_rule_is_checked(bad):
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        ViewRule(**{"n_frames": 8} | bad)
+
+
+def test_the_test_view_does_not_depend_on_how_random_views_are_made():
+    rules = [ViewRule(n_frames=8, n_variants=n, crop_scale_min=0.3, flip=n > 1, seed=n) for n in (1, 4)]
+    assert rules[0].test_view == rules[1].test_view
+    assert rules[0].test_view.n_variants == 1

@@ -232,7 +232,7 @@ class _Examination:
         bad, counted = [], []
         n_workers = _n_cores() if data.n_workers is None else data.n_workers
         with DecodePool(probe_video, n_workers=min(n_workers, _MAX_WORKERS)) as pool:
-            tasks = [DecodeTask(record.path, record.video_id, {"decoder": data.decoder}) for record in records]
+            tasks = [DecodeTask(record.path, record.video_id, {}, self.settings.view_rule) for record in records]
             with tqdm(total=len(tasks), desc="decoding", unit=" videos", disable=not self.progress) as bar:
                 for record, decoded in zip(records, _decoded(pool, tasks), strict=True):
                     bar.update()

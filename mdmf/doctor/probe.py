@@ -5,19 +5,21 @@ Imports neither torch nor pandas: this is what runs in spawned decode workers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from mdmf.data.sources.loader import ClipViews
 from mdmf.data.video.opening import open_video
+from mdmf.data.views.loader import ClipViews, SourceView
+from mdmf.structures import ViewRule
 
 
-def probe_video(path: Path, *, video_id: str, decoder: str = "auto") -> ClipViews:
+def probe_video(path: Path, *, video_id: str, sources: Mapping[str, SourceView], rule: ViewRule) -> ClipViews:
     """Decode the first, the middle and the last frame of a video, and keep none of them.
 
     Args:
         path: a video file, or a folder of frame images.
-        video_id: not used; every loader of the decode pool is given it.
-        decoder: `auto`, `decord` or `pyav`.
+        video_id: not used, as `sources`; every loader of the decode pool is given them.
+        rule: names the decoder.
 
     Returns:
         No views, and the number of frames.
@@ -25,6 +27,6 @@ def probe_video(path: Path, *, video_id: str, decoder: str = "auto") -> ClipView
     Raises:
         VideoError: with the reason, if one of them cannot be read.
     """
-    with open_video(path, decoder=decoder) as reader:
+    with open_video(path, decoder=rule.decoder) as reader:
         reader.read(sorted({0, reader.n_frames // 2, reader.n_frames - 1}))
         return ClipViews({}, {}, reader.n_frames, reader.fps)

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mdmf.corruptions import FRAME_KINDS, parse_corruption
-from mdmf.data.sources.loader import SourceView, load_clip_views
+from mdmf.data.views.loader import SourceView, load_clip_views
 from mdmf.distances.alignment import bi_mhm_distance, frame_wise_distance, otam_distance
 from mdmf.distances.pairwise import COSINE_EPS, frame_distance
 from mdmf.evidence.opened_test import Arrays, DoesNotApply, OpenedTest
@@ -261,11 +261,7 @@ def _frames(opened: OpenedTest, video_id: str) -> np.ndarray:
         record.path,
         video_id=video_id,
         sources={"rgb": SourceView(_smaller(made_for), corruption=harmed)},
-        n_frames=settings.frames.n_frames,
-        decoder=settings.data.decoder,
-        rule=settings.frames.rule,
-        short=settings.frames.short_videos,
-        seed=settings.corrupt.seed,
+        rule=replace(settings.view_rule.test_view, seed=settings.corrupt.seed),
     )
     return views.views["rgb"][0]
 

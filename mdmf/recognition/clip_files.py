@@ -50,7 +50,7 @@ class ClipFiles:
 
     def __init__(self, parent: Path, asked: StoreSettings) -> None:
         # What decides random views alone must not part test views that are the same.
-        self.asked = replace(asked, n_variants=1, crop_scale_min=1.0, jitter=False, flip=False, seed=0)
+        self.asked = replace(asked, rule=asked.rule.test_view)
         key = hashlib.sha256(json.dumps(self.asked.to_json(), sort_keys=True).encode()).hexdigest()[:10]
         self.folder = parent / f"{asked.modality}-{key}"
 

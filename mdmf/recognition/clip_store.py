@@ -19,8 +19,8 @@ from mdmf.data.features.decode_pool import BadVideo, Decoded, DecodePool, Decode
 from mdmf.data.features.extractor import MIN_VIDEOS_FOR_WORKERS, encode_views
 from mdmf.data.features.store import StoreSettings
 from mdmf.data.features.stores import FeatureStores, GetEncoder
-from mdmf.data.sources.loader import SourceView, load_clip_views, reason_of
 from mdmf.data.video.stream import FrameStream, open_stream, picture_chunks
+from mdmf.data.views.loader import SourceView, load_clip_views, reason_of
 from mdmf.encoders.clip import FrozenEncoder
 from mdmf.recognition.clip_files import ClipFiles, content_key
 from mdmf.recognition.windows import WindowRule, Windows, plan_windows
@@ -146,10 +146,9 @@ class ClipStore:
         self, path: Path, rule: WindowRule, views: Mapping[str, SourceView]
     ) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, str]]:
         """source -> arrays to keep, and why others have none; in one pass through the video."""
-        asked = self.files[next(iter(views))].asked
-        chosen = {"n_frames": asked.n_frames, "frame_rule": asked.frame_rule, "short": asked.short}
+        view_rule = self.files[next(iter(views))].asked.rule
         with open_stream(path) as video:
-            windows = plan_windows(rule, video.n_frames, seconds=video.seconds, **chosen)  # type: ignore[arg-type]
+            windows = plan_windows(rule, video.n_frames, seconds=video.seconds, view_rule=view_rule)
             numbers, rows = np.unique(windows.numbers, return_inverse=True)
             problems = {"flow": _NO_FLOW} if "flow" in views and video.n_frames < 2 else {}
             possible = {source: view for source, view in views.items() if source not in problems}
@@ -192,7 +191,7 @@ class ClipStore:
                 settings=settings,
                 batch_frames=self._batch_frames,
             )
-            self.n_encoded_frames += settings.n_frames
+            self.n_encoded_frames += settings.rule.n_frames
             made = _to_float16(encoded[0])  # (1, T, D)
             if np.isfinite(made).all():
                 self.files[source].write(clip.key, _WHOLE, {"features": made})
@@ -203,7 +202,7 @@ class ClipStore:
 
     def _task(self, path: Path, sources: Sequence[str]) -> DecodeTask:
         views = {source: self._view(source) for source in sources}
-        return DecodeTask(path, path.name, self.files[sources[0]].asked.loader_arguments() | {"sources": views})
+        return DecodeTask(path, path.name, views, self.files[sources[0]].asked.rule)
 
     def _view(self, source: str) -> SourceView:
         settings = self._settings(source)

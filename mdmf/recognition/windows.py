@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mdmf.data.sources.frames import choose_frames
+from mdmf.data.views.frame_choice import choose_frames
+from mdmf.structures import ViewRule
 
 _TOLERANCE = 1e-6  # seconds; times are sums of rounded numbers
 _MOST_WINDOWS_PER_FRAME = 2  # as many as half the stride of one frame; more would be the same frames again
@@ -87,9 +88,7 @@ def plan_windows(
     n_available: int,
     *,
     seconds: np.ndarray | None,
-    n_frames: int,
-    frame_rule: str = "uniform",
-    short: str = "repeat",
+    view_rule: ViewRule,
 ) -> Windows:
     """Windows that begin every `stride`; the last one is moved back so that it ends with the video.
 
@@ -99,8 +98,7 @@ def plan_windows(
     Args:
         n_available: frames of the video.
         seconds: (n_available,) when each frame is shown, from the first one on; None: unknown.
-        n_frames: frames that stand for a window, T.
-        frame_rule, short: as in `choose_frames`, within each window.
+        view_rule: which frames stand for a window.
 
     Raises:
         ValueError: if the windows are in seconds and the times are unknown, or as `choose_frames`.
@@ -113,9 +111,8 @@ def plan_windows(
     else:
         frames = _frame_spans(int(rule.length), int(rule.stride), n_available)
         spans = np.full(frames.shape, np.nan) if seconds is None else _shown_until(seconds)[frames]
-    numbers = [
-        first + choose_frames(end - first, n_frames, rule=frame_rule, short=short) for first, end in frames.tolist()
-    ]
+    T, frame_rule, short = view_rule.n_frames, view_rule.frame_rule, view_rule.short
+    numbers = [first + choose_frames(end - first, T, rule=frame_rule, short=short) for first, end in frames.tolist()]
     return Windows(np.stack(numbers), frames[:, 0], frames[:, 1], spans[:, 0], spans[:, 1])
 
 

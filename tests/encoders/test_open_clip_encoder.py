@@ -13,7 +13,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from safetensors.torch import save_file
 
-from mdmf.data.sources.preprocess import resize_crop
+from mdmf.data.views.preprocess import resize_crop
 from mdmf.encoders.open_clip_encoder import OpenClipEncoder, load_open_clip
 from mdmf.structures import Preprocess
 

@@ -9,7 +9,7 @@ import torch
 import transformers
 from huggingface_hub import constants as hub_constants
 
-from mdmf.data.sources.preprocess import resize_crop
+from mdmf.data.views.preprocess import resize_crop
 from mdmf.encoders.frozen import ClipEncoder
 from mdmf.encoders.transformers_encoder import TransformersEncoder, load_transformers, preprocess_of_processor
 from mdmf.structures import Preprocess

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 
 from mdmf.recognition.windows import WindowRule, plan_windows
+from mdmf.structures import ViewRule
 
 
 def plan(window, stride, n, seconds=None, *, n_frames=2):
-    return plan_windows(WindowRule.parse(window, stride), n, seconds=seconds, n_frames=n_frames)
+    return plan_windows(WindowRule.parse(window, stride), n, seconds=seconds, view_rule=ViewRule(n_frames=n_frames))
 
 
 def spans(windows):

@@ -322,7 +322,8 @@ def _check_folder(folder: Path) -> None:
 def _create(folder: Path, settings: StoreSettings, records: Sequence[VideoRecord]) -> None:
     if settings.feature_size is None or settings.preprocess is None:
         raise ValueError("a new feature store needs feature_size and preprocess: load the encoder first")
-    shape = (len(records), settings.n_variants, settings.n_frames, settings.feature_size)
+    rule = settings.rule
+    shape = (len(records), rule.n_variants, rule.n_frames, settings.feature_size)
     n_bytes, n_free = math.prod(shape) * 2, shutil.disk_usage(folder).free
     if n_bytes > n_free:
         raise OSError(f"the features need {n_bytes / 1e9:.1f} GB, the disk of {folder} has {n_free / 1e9:.1f} GB free")
@@ -337,7 +338,7 @@ def _create(folder: Path, settings: StoreSettings, records: Sequence[VideoRecord
         "settings": settings.to_json(),
         "shape": shape,
         "dtype": "float16",
-        "rows_per_chunk": max(1, FRAMES_PER_CHUNK // (settings.n_variants * settings.n_frames)),
+        "rows_per_chunk": max(1, FRAMES_PER_CHUNK // (rule.n_variants * rule.n_frames)),
         "feature_scale": None,
         "versions": _versions(),
     }

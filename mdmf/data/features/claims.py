@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import TracebackType
 
 import numpy as np
@@ -103,8 +103,8 @@ def joint_groups(stores: Mapping[str, StoreBuilder]) -> list[dict[str, StoreBuil
 
 def _differences(store: StoreBuilder, other: StoreBuilder) -> list[str]:
     """What keeps two stores from being filled together."""
-    own, others = store.settings.loader_arguments(), other.settings.loader_arguments()
-    differences = [name for name in own if own[name] != others[name]]
+    rule, other_rule = asdict(store.settings.rule), asdict(other.settings.rule)
+    differences = [name for name in rule if rule[name] != other_rule[name]]
     if store.rows_per_chunk != other.rows_per_chunk:
         differences.append("rows per chunk")
     if not np.array_equal(store.table.video_id, other.table.video_id):

@@ -14,15 +14,15 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
-from mdmf.data.sources.loader import ClipViews, NoViews, reason_of
+from mdmf.data.views.loader import ClipViews, NoViews, SourceView, reason_of
+from mdmf.structures import ViewRule
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +31,12 @@ ClipLoader = Callable[..., ClipViews]
 
 @dataclass(frozen=True)
 class DecodeTask:
-    """One video: what the loader is called with."""
+    """One video: what the loader is called with (see `load_clip_views`)."""
 
     path: Path
     video_id: str
-    arguments: dict[str, Any]
+    sources: Mapping[str, SourceView]
+    rule: ViewRule
 
 
 @dataclass(frozen=True)
@@ -114,15 +115,14 @@ class DecodePool:
             return self._lone_worker.submit(decode, self._load, task).result()
         except BrokenProcessPool:
             self._lone_worker = None
-        sources = task.arguments.get("sources", {})
-        if len(sources) < 2:
+        if len(task.sources) < 2:
             logger.warning("video %s crashed the process that decoded it", task.video_id)
             return BadVideo("it crashed the process that decoded it")
-        return _together({name: self._decode_alone(_of_source(task, name)) for name in sources})
+        return _together({name: self._decode_alone(_of_source(task, name)) for name in task.sources})
 
 
 def _of_source(task: DecodeTask, source: str) -> DecodeTask:
-    return replace(task, arguments=task.arguments | {"sources": {source: task.arguments["sources"][source]}})
+    return replace(task, sources={source: task.sources[source]})
 
 
 def _together(decoded: dict[str, Decoded]) -> Decoded:
@@ -142,7 +142,7 @@ def decode(load: ClipLoader, task: DecodeTask) -> Decoded:
         RuntimeError: naming the video.
     """
     try:
-        return load(task.path, video_id=task.video_id, **task.arguments)
+        return load(task.path, video_id=task.video_id, sources=task.sources, rule=task.rule)
     except NoViews as error:
         return BadVideo(reason_of(error), error.problems)
     except (ValueError, OSError) as error:

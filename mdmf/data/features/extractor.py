@@ -20,8 +20,8 @@ from mdmf.data.features.builder import StoreBuilder, VideoOutcome
 from mdmf.data.features.claims import JointClaim, claim_chunks, joint_groups, unfinished
 from mdmf.data.features.decode_pool import BadVideo, ClipLoader, Decoded, DecodePool, DecodeTask, Submitted
 from mdmf.data.features.store import FeatureStore, StoreSettings, check_settings, read_manifest
-from mdmf.data.sources.loader import ClipViews, SourceView, load_clip_views
-from mdmf.structures import VideoRecord
+from mdmf.data.views.loader import ClipViews, SourceView, load_clip_views
+from mdmf.structures import VideoRecord, ViewRule
 
 if TYPE_CHECKING:
     from mdmf.encoders.frozen import FrozenEncoder
@@ -165,10 +165,11 @@ def encode_views(
     Raises:
         ValueError: if a loader gave views of another shape than the settings ask for.
     """
-    features = np.zeros((len(clips), settings.n_variants, settings.n_frames, encoder.feature_size), dtype=np.float32)
+    rule = settings.rule
+    features = np.zeros((len(clips), rule.n_variants, rule.n_frames, encoder.feature_size), dtype=np.float32)
     outcomes = [_outcome(clip, source) for clip in clips]
     frames = {
-        place: _flat_frames(clip, source, settings)
+        place: _flat_frames(clip, source, rule)
         for place, (clip, outcome) in enumerate(zip(clips, outcomes, strict=True))
         if not isinstance(clip, BadVideo) and not outcome.reason
     }
@@ -228,6 +229,7 @@ class _Work:
     def _store(self, stores: Mapping[str, StoreBuilder], joint_claim: JointClaim, clips: Sequence[Decoded]) -> None:
         for source, claim in joint_claim.claims.items():
             settings = stores[source].settings
+            rule = settings.rule
             features, outcomes = encode_views(
                 clips,
                 source=source,
@@ -238,7 +240,7 @@ class _Work:
             stores[source].write(claim, features, outcomes)
             n_good = sum(not outcome.reason for outcome in outcomes)
             self.n_videos[source] += len(clips)
-            self.n_frames[source] += n_good * settings.n_variants * settings.n_frames
+            self.n_frames[source] += n_good * rule.n_variants * rule.n_frames
 
     def _decoded_claims(
         self, stores: Mapping[str, StoreBuilder], pool: DecodePool, look_ahead: int
@@ -260,9 +262,8 @@ class _Work:
         """What to decode of a chunk: for the sources that lack it alone."""
         store = stores[next(iter(claim.claims))]
         views = {source: self.views[source] for source in claim.claims}
-        arguments = store.settings.loader_arguments() | {"sources": views}
         video_ids = [store.table.video_id[row] for row in claim.rows]
-        return [DecodeTask(Path(self.paths[video_id]), video_id, arguments) for video_id in video_ids]
+        return [DecodeTask(self.paths[video_id], video_id, views, store.settings.rule) for video_id in video_ids]
 
 
 def _collected(queue: deque[tuple[JointClaim, Submitted]], pool: DecodePool) -> tuple[JointClaim, list[Decoded]]:
@@ -272,14 +273,14 @@ def _collected(queue: deque[tuple[JointClaim, Submitted]], pool: DecodePool) -> 
     return claim, clips
 
 
-def _flat_frames(clip: ClipViews, source: str, settings: StoreSettings) -> np.ndarray:
+def _flat_frames(clip: ClipViews, source: str, rule: ViewRule) -> np.ndarray:
     """(A, T, S, S, 3) -> (A*T, S, S, 3), checked."""
     if source not in clip.views:
         raise ValueError(f"the loader gave neither views of {source!r} nor a problem")
     views = clip.views[source]
-    if views.ndim != 5 or views.shape[:2] != (settings.n_variants, settings.n_frames) or views.dtype != np.uint8:
+    if views.ndim != 5 or views.shape[:2] != (rule.n_variants, rule.n_frames) or views.dtype != np.uint8:
         raise ValueError(
-            f"expected views uint8 ({settings.n_variants}, {settings.n_frames}, S, S, 3) from the loader, "
+            f"expected views uint8 ({rule.n_variants}, {rule.n_frames}, S, S, 3) from the loader, "
             f"got {views.dtype} {views.shape}"
         )
     return views.reshape(-1, *views.shape[2:])

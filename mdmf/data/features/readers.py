@@ -6,7 +6,7 @@ import numpy as np
 
 from mdmf.corruptions import Corruption
 from mdmf.data.features.bank import FeatureReader
-from mdmf.data.sources.corruption import corrupt_features, corruption_generator, is_missing
+from mdmf.data.views.corruption import corrupt_features, corruption_generator, is_missing
 
 
 class ReorderedReader:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mdmf.files import write_atomic
-from mdmf.structures import FlowRule, Preprocess, VideoRecord
+from mdmf.structures import FlowRule, Preprocess, VideoRecord, ViewRule
 
 MANIFEST, VIDEOS, FEATURES = "manifest.json", "videos.csv", "features.npy"
 FORMAT = 1
@@ -35,22 +35,19 @@ class StoreMismatch(ValueError):  # noqa: N818 (an "Error" would add nothing: it
 class StoreSettings:
     """All that decides the numbers in a store.
 
-    `encoder` is the encoder's identity. `preprocess` and `feature_size` are known once the encoder is loaded: without
-    them a store can be checked but not made. `crop_scale_min`, `jitter`, `flip` and, without corruption, `seed` matter
-    for variants 1… only. `modality` is the source, `rgb` or `flow`; the latter has a `flow` rule. `corruption` says
-    what was done to the pixels on purpose, such as `noise:0.2`.
+    Attributes:
+        encoder: identity of the encoder.
+        rule: which frames are encoded, and which part of them.
+        preprocess: None until the encoder is loaded: the store can be checked then, but not made.
+        feature_size: D, likewise.
+        modality: name of the source.
+        flow: how flow is computed and drawn; for the source `flow`.
+        flow_files: identifies the files that flow is read from.
+        corruption: what was done to the pixels on purpose, such as `noise:0.2`.
     """
 
     encoder: Mapping[str, str]
-    n_frames: int
-    frame_rule: str
-    short: str
-    decoder: str
-    n_variants: int
-    crop_scale_min: float
-    jitter: bool
-    flip: bool
-    seed: int
+    rule: ViewRule
     preprocess: Preprocess | None = None
     feature_size: int | None = None
     modality: str = "rgb"
@@ -59,12 +56,6 @@ class StoreSettings:
     corruption: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("n_frames", "n_variants", "feature_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-        if not 0 < self.crop_scale_min <= 1:
-            raise ValueError(f"crop_scale_min must be in (0, 1], got {self.crop_scale_min}")
         if (self.modality == "flow") != (self.flow is not None):
             raise ValueError(
                 f"modality 'flow' needs a flow rule, and no other has one; got modality {self.modality!r} and "
@@ -72,38 +63,27 @@ class StoreSettings:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """The settings as JSON gives them back: plain values, lists in the place of tuples.
+        """The settings as JSON gives them back: plain values, lists in the place of tuples; the view rule is flattened.
 
         `flow`, `flow_files` and `corruption` are left out where there is none: the text is then that of stores from
         before them.
         """
         values = json.loads(json.dumps(asdict(self)))
+        values = {"encoder": values.pop("encoder"), **values.pop("rule"), **values}
         return {key: value for key, value in values.items() if value or key not in ("flow", "flow_files", "corruption")}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> StoreSettings:
         """The inverse of `to_json`."""
         plain = dict(values)
+        rule = ViewRule(**{field.name: plain.pop(field.name) for field in fields(ViewRule)})
         if plain.get("preprocess") is not None:
-            made = plain["preprocess"]
-            plain["preprocess"] = Preprocess(**made | {"mean": tuple(made["mean"]), "std": tuple(made["std"])})
+            preprocess = plain["preprocess"]
+            colours = {"mean": tuple(preprocess["mean"]), "std": tuple(preprocess["std"])}
+            plain["preprocess"] = Preprocess(**preprocess | colours)
         if plain.get("flow") is not None:
             plain["flow"] = FlowRule(**plain["flow"])
-        return cls(**plain)
-
-    def loader_arguments(self) -> dict[str, Any]:
-        """Keyword arguments of `loader.load_clip_views` that all sources of a video share."""
-        return {
-            "decoder": self.decoder,
-            "n_frames": self.n_frames,
-            "rule": self.frame_rule,
-            "short": self.short,
-            "n_variants": self.n_variants,
-            "crop_scale_min": self.crop_scale_min,
-            "jitter": self.jitter,
-            "flip": self.flip,
-            "seed": self.seed,
-        }
+        return cls(rule=rule, **plain)
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from mdmf.data.features.builder import StoreBuilder
 from mdmf.data.features.extractor import ExtractionSummary, extract_features
 from mdmf.data.features.readers import ReorderedReader
 from mdmf.data.features.store import FeatureStore, StoreSettings, read_manifest
-from mdmf.data.sources.flow_files import find_flow_folder
-from mdmf.data.sources.optical_flow import check_flow_method
+from mdmf.data.views.flow_files import find_flow_folder
+from mdmf.data.views.optical_flow import check_flow_method
 from mdmf.device import resolve_device
 from mdmf.encoders.clip import FrozenEncoder
 from mdmf.settings import EncoderSettings, Settings
@@ -74,18 +74,12 @@ class FeatureStores:
         return self._asked[source]
 
     def _settings_of(self, source: str) -> StoreSettings:
-        data, frames = self.settings.data, self.settings.frames
+        data, rule = self.settings.data, self.settings.view_rule
+        if self._corruption:
+            rule = replace(rule, n_variants=1, seed=self.settings.corrupt.seed)
         return StoreSettings(
             encoder=requested_encoder(self.settings.encoder.of(source)),
-            n_frames=frames.n_frames,
-            frame_rule=frames.rule,
-            short=frames.short_videos,
-            decoder=data.decoder,
-            n_variants=1 if self._corruption else frames.n_variants,
-            crop_scale_min=frames.crop_scale_min,
-            jitter=frames.jitter,
-            flip=frames.flip,
-            seed=self.settings.corrupt.seed if self._corruption else frames.seed,
+            rule=rule,
             modality=source,
             flow=FlowRule(**data.flow.model_dump(exclude={"folder"})) if source == "flow" else None,
             flow_files=self._flow_files if source == "flow" and data.flow.method == "disk" else "",

@@ -9,14 +9,14 @@ from typing import Protocol
 
 import numpy as np
 
-from mdmf.data.sources.loader import SourceView
-from mdmf.data.sources.preprocess import resize_crop
-from mdmf.data.sources.view_plan import ViewPlan
 from mdmf.data.video.av_stream import open_video_stream
 from mdmf.data.video.frame_folder import FrameFolderReader
 from mdmf.data.video.packets import read_packet_table
 from mdmf.data.video.pyav_reader import PyavReader, decoding_runs
 from mdmf.data.video.reader import VideoError
+from mdmf.data.views.loader import SourceView
+from mdmf.data.views.preprocess import resize_crop
+from mdmf.data.views.view_plan import ViewPlan
 
 CHUNK_FRAMES = 16  # 100 MB of full HD
 
@@ -163,13 +163,13 @@ def picture_chunks(
 
 
 def _plan(numbers: np.ndarray, video: FrameStream) -> ViewPlan:
-    return ViewPlan(video.n_frames, numbers[None], (), crop_scale_min=1.0, flip=False)
+    return ViewPlan(video.n_frames, numbers[None])
 
 
 def _needed(numbers: np.ndarray, asked: SourceView, video: FrameStream) -> np.ndarray:
     if asked.flow is None:
         return numbers
-    from mdmf.data.sources.flow import frame_pairs
+    from mdmf.data.views.flow_views import frame_pairs
 
     return np.unique(frame_pairs(_plan(numbers, video), asked.flow))
 
@@ -181,7 +181,7 @@ def _pictures(
     needed = chunk.needed[source]
     if asked.flow is None:
         return np.stack([resize_crop(held[number], asked.preprocess) for number in needed.tolist()])
-    from mdmf.data.sources.flow import computed_flow_views
+    from mdmf.data.views.flow_views import computed_flow_views
 
     frames = np.stack([held[number] for number in needed.tolist()])
     plan = _plan(chunk.numbers, video)

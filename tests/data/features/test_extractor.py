@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import fake_extraction
 import numpy as np
@@ -31,7 +32,8 @@ from mdmf.data.features import builder, extractor
 from mdmf.data.features.builder import StoreBuilder
 from mdmf.data.features.extractor import ExtractionSummary, extract_features
 from mdmf.data.features.store import FeatureStore, StoreMismatch
-from mdmf.structures import Preprocess, VideoRecord
+from mdmf.data.views.loader import ClipViews
+from mdmf.structures import Preprocess, VideoRecord, ViewRule
 
 N_VIDEOS = 60
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(extractor.__file__).parents[3])}
@@ -142,8 +144,8 @@ def test_wrong_views_from_a_loader_are_refused(tmp_path: Path) -> None:
         extract(tmp_path / "store", fake_records(tmp_path / "log", 2), load=_load_one_variant)
 
 
-def _load_one_variant(path: Path, *, n_variants: int, **arguments: object) -> object:
-    return fake_load(path, n_variants=1, **arguments)
+def _load_one_variant(path: Path, *, rule: ViewRule, **arguments: Any) -> ClipViews:
+    return fake_load(path, rule=rule.test_view, **arguments)
 
 
 def test_finished_store_needs_neither_encoder_nor_videos(tmp_path: Path) -> None:
@@ -262,7 +264,7 @@ def test_workers_that_cannot_start_are_not_blamed_on_the_videos(tmp_path: Path) 
     script = (
         "from pathlib import Path\nfrom mdmf.data.features.decode_pool import DecodePool, DecodeTask\n"
         "with DecodePool(print, n_workers=1) as pool:\n"  # no `if __name__ == '__main__'`
-        "    pool.collect(pool.submit([DecodeTask(Path('x'), 'x', {})]))\n"
+        "    pool.collect(pool.submit([DecodeTask(Path('x'), 'x', {}, None)]))\n"
     )
     (tmp_path / "script.py").write_text(script)
     ended = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, env=ENVIRONMENT)

@@ -6,7 +6,7 @@ from small_world import D, MemoryStore, T
 
 from mdmf.corruptions import parse_corruption
 from mdmf.data.features.readers import CorruptedReader, ReorderedReader
-from mdmf.data.sources.corruption import corrupt_features, corruption_generator
+from mdmf.data.views.corruption import corrupt_features, corruption_generator
 
 BAD = (2, 30)
 

@@ -375,7 +375,7 @@ def test_without_decord_auto_is_pyav_and_decord_an_error_of_the_installation(vid
 
 
 def test_importing_the_decoder_imports_neither_decord_nor_torch_nor_pandas():
-    code = "import sys, mdmf.data.sources.loader; print([m for m in ('decord', 'torch', 'pandas') if m in sys.modules])"
+    code = "import sys, mdmf.data.views.loader; print([m for m in ('decord', 'torch', 'pandas') if m in sys.modules])"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.strip() == "[]"
 

@@ -5,11 +5,11 @@ import pytest
 from PIL import Image
 from video_files import frame_number, frame_numbers, numbered_frame, write_video
 
-from mdmf.data.sources.loader import SourceView, load_clip_views
 from mdmf.data.video import stream
 from mdmf.data.video.opening import VideoError, open_video
 from mdmf.data.video.stream import open_stream, picture_chunks
-from mdmf.structures import FlowRule, Preprocess
+from mdmf.data.views.loader import SourceView, load_clip_views
+from mdmf.structures import FlowRule, Preprocess, ViewRule
 
 PREPROCESS = Preprocess(crop_size=32, resize_size=32)
 
@@ -66,7 +66,7 @@ def test_images_that_differ_in_size_are_refused_as_in_a_whole_clip(tmp_path):
         Image.fromarray(np.zeros((side, 40, 3), np.uint8)).save(tmp_path / f"{number}.png")
     sources = {"rgb": SourceView(PREPROCESS)}
     with pytest.raises(VideoError, match="differ in size"):
-        load_clip_views(tmp_path, video_id="a", sources=sources, n_frames=3)
+        load_clip_views(tmp_path, video_id="a", sources=sources, rule=ViewRule(n_frames=3))
     with open_stream(tmp_path) as video:
         assert len(list(picture_chunks(video, np.arange(2), sources))) == 1
         with pytest.raises(VideoError, match="differ in size"):
@@ -79,7 +79,7 @@ def test_pictures_of_frames_and_flow_are_those_of_the_clip_loader(tmp_path, step
     """The oracle reads the same frames as the views of a whole clip; flow at the end of a video looks back."""
     path = write_video(tmp_path / "a.mp4", 30)
     sources = {"rgb": SourceView(PREPROCESS), "flow": SourceView(PREPROCESS, FlowRule(step=step, short_side=32))}
-    whole = load_clip_views(path, video_id="a", sources=sources, n_frames=30, decoder="pyav")
+    whole = load_clip_views(path, video_id="a", sources=sources, rule=ViewRule(n_frames=30, decoder="pyav"))
     with open_stream(path) as video:
         chunks = list(picture_chunks(video, np.arange(30), sources, chunk_frames=chunk_frames))
     for source in sources:

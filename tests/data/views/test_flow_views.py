@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +11,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mdmf.data.sources import flow as flow_views
-from mdmf.data.sources import loader
-from mdmf.data.sources.loader import ClipViews, NoViews, SourceView, load_clip_views
-from mdmf.data.sources.optical_flow import draw_flow, optical_flow
-from mdmf.data.sources.preprocess import CropBox, random_crop, resize_crop
-from mdmf.data.sources.view_plan import plan_views
 from mdmf.data.video.reader import VideoError, VideoReader
-from mdmf.structures import FlowRule, Preprocess
+from mdmf.data.views import flow_views, loader
+from mdmf.data.views.loader import ClipViews, NoViews, SourceView, load_clip_views
+from mdmf.data.views.optical_flow import draw_flow, optical_flow
+from mdmf.data.views.preprocess import CropBox, random_crop, resize_crop
+from mdmf.data.views.view_plan import ViewPlan, plan_views
+from mdmf.structures import FlowRule, Preprocess, ViewRule
 
 SMALL = Preprocess(crop_size=8, resize_size=8)
 COMPUTED = FlowRule(clip=8)
 ON_DISK = FlowRule(method="disk", drawing="channels")
 RGB, FLOW = SourceView(SMALL), SourceView(SMALL, COMPUTED)
 BOTH = {"rgb": RGB, "flow": FLOW}
-load = partial(load_clip_views, video_id="v", sources=BOTH, n_frames=4)
 N_MOVING = 12
+
+
+def load(path: Path, *, video_id: str = "v", sources: Mapping[str, SourceView] = BOTH, **rule: Any) -> ClipViews:
+    return load_clip_views(path, video_id=video_id, sources=sources, rule=ViewRule(n_frames=4, **rule))
 
 
 def write_frames(folder: Path, frames: np.ndarray) -> Path:
@@ -111,9 +113,8 @@ def test_computed_flow_views_are_those_of_a_plain_version(moving: Path) -> None:
             np.testing.assert_array_equal(picture, expected)
 
 
-def plan_of(n_variants: int, *, flip: bool) -> Any:
-    choices = {"rule": "uniform", "short": "repeat", "crop_scale_min": 0.5, "jitter": True, "seed": 0}
-    return plan_views(N_MOVING, video_id="v", n_frames=4, n_variants=n_variants, flip=flip, **choices)
+def plan_of(n_variants: int, *, flip: bool) -> ViewPlan:
+    return plan_views(ViewRule(n_frames=4, n_variants=n_variants, flip=flip), N_MOVING, "v")
 
 
 def test_a_mirrored_view_is_the_flow_of_mirrored_frames(moving: Path) -> None:

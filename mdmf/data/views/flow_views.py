@@ -9,10 +9,10 @@ from functools import cache
 import cv2
 import numpy as np
 
-from mdmf.data.sources.flow_files import FlowFolder
-from mdmf.data.sources.optical_flow import draw_flow, mirror_flow, neighbour_frames, optical_flow, remove_camera_motion
-from mdmf.data.sources.preprocess import CropBox, random_crop, resize_crop
-from mdmf.data.sources.view_plan import ViewPlan
+from mdmf.data.views.flow_files import FlowFolder
+from mdmf.data.views.optical_flow import draw_flow, mirror_flow, neighbour_frames, optical_flow, remove_camera_motion
+from mdmf.data.views.preprocess import CropBox, random_crop, resize_crop
+from mdmf.data.views.view_plan import ViewPlan
 from mdmf.structures import FlowRule, Preprocess
 
 

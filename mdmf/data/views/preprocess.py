@@ -74,12 +74,7 @@ def draw_box(height: int, width: int, preprocess: Preprocess, *, scale_min: floa
 
     The box is a square of side U(scale_min, 1) times the shortest side; where the encoder squashes frames (`squash`) it
     is that part of each side, so that training crops are squashed as the test view is.
-
-    Raises:
-        ValueError: if `scale_min` is outside (0, 1].
     """
-    if not 0 < scale_min <= 1:
-        raise ValueError(f"crop_scale_min must be in (0, 1], got {scale_min}")
     scale, place_down, place_right = rng.uniform(scale_min, 1), rng.random(), rng.random()
     square_side = scale * min(height, width)
     is_squashed = preprocess.resize_mode == "squash"

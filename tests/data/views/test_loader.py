@@ -5,25 +5,29 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mdmf.data.sources import loader
-from mdmf.data.sources.frames import choose_frames, jitter_frames
-from mdmf.data.sources.loader import SourceView, load_clip_views
-from mdmf.data.sources.preprocess import draw_box, random_crop, resize_crop
 from mdmf.data.video.opening import VideoError
-from mdmf.structures import Preprocess
+from mdmf.data.views import loader
+from mdmf.data.views.frame_choice import choose_frames, jitter_frames
+from mdmf.data.views.loader import ClipViews, SourceView, load_clip_views
+from mdmf.data.views.preprocess import draw_box, random_crop, resize_crop
+from mdmf.structures import Preprocess, ViewRule
 
 N_AVAILABLE = 24
 SMALL = Preprocess(crop_size=8, resize_size=8)
 RGB = {"rgb": SourceView(SMALL)}
-load = partial(load_clip_views, sources=RGB, n_frames=4)
+
+
+def load(path: Path, *, video_id: str, sources: Mapping[str, SourceView] = RGB, **rule: Any) -> ClipViews:
+    return load_clip_views(path, video_id=video_id, sources=sources, rule=ViewRule(n_frames=4, **rule))
 
 
 def write_flat_frames(folder: Path, n_frames: int) -> Path:
@@ -65,7 +69,7 @@ def test_view_0_is_the_test_view(flat):
     assert clip.views["rgb"].dtype == np.uint8
     assert (clip.n_frames, clip.fps) == (N_AVAILABLE, None)
     assert frame_numbers(clip.views["rgb"][0]) == [3, 9, 15, 21]
-    assert frame_numbers(load(flat, video_id="v", rule="linspace_inner").views["rgb"][0]) == [1, 8, 15, 22]
+    assert frame_numbers(load(flat, video_id="v", frame_rule="linspace_inner").views["rgb"][0]) == [1, 8, 15, 22]
 
 
 def test_a_view_does_not_depend_on_how_many_there_are(sloping):
@@ -177,8 +181,6 @@ def test_short_videos_and_bad_ones_are_refused(tmp_path):
     assert load(folder, video_id="v").views["rgb"].shape[1] == 4
     with pytest.raises(ValueError, match="3 frames, fewer than the T = 4"):
         load(folder, video_id="v", short="refuse")
-    with pytest.raises(ValueError, match="n_variants must be at least 1"):
-        load(folder, video_id="v", n_variants=0)
     with pytest.raises(VideoError, match="no such file"):
         load(tmp_path / "absent.mp4", video_id="v")
     with pytest.raises(ValueError, match="no source is asked for"):
@@ -215,10 +217,11 @@ def test_rgb_views_are_those_of_the_loader_before_there_was_flow(sloping, flat, 
 
 def test_frames_alone_do_not_import_opencv(sloping):
     code = (
-        "import sys\nfrom pathlib import Path\nfrom mdmf.data.sources.loader import SourceView, load_clip_views\n"
-        "from mdmf.structures import Preprocess\n"
+        "import sys\nfrom pathlib import Path\nfrom mdmf.data.views.loader import SourceView, load_clip_views\n"
+        "from mdmf.structures import Preprocess, ViewRule\n"
         "sources = {'rgb': SourceView(Preprocess(8, 8), corruption='noise:0.1')}\n"
-        "load_clip_views(Path(sys.argv[1]), video_id='v', sources=sources, n_frames=4)\nprint('cv2' in sys.modules)\n"
+        "load_clip_views(Path(sys.argv[1]), video_id='v', sources=sources, rule=ViewRule(n_frames=4))\n"
+        "print('cv2' in sys.modules)\n"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(loader.__file__).parents[3])}
     command = [sys.executable, "-c", code, str(sloping)]

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from mdmf.data.sources.corruption import (
+from mdmf.data.views.corruption import (
     FRAME_KINDS,
     KINDS,
     Corruption,
@@ -128,7 +128,7 @@ def test_draws_are_frozen():
 
 def test_draws_are_the_same_in_another_process_that_loads_neither_torch_nor_pandas():
     code = (
-        "import json, sys; from mdmf.data.sources.corruption import corruption_generator as g; "
+        "import json, sys; from mdmf.data.views.corruption import corruption_generator as g; "
         "print(json.dumps([g(0, 'v', 'rgb').random(3).tolist(), sorted({'torch', 'pandas'} & set(sys.modules))]))"
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mdmf.data.sources.corruption import corrupt_frames, corruption_generator, parse_corruption
-from mdmf.data.sources.preprocess import random_crop, resize_crop
-from mdmf.data.sources.view_plan import ViewPlan, plan_views
 from mdmf.data.video.opening import open_video
 from mdmf.data.video.reader import VideoReader
-from mdmf.structures import FlowRule, Preprocess
+from mdmf.data.views.corruption import corrupt_frames, corruption_generator, parse_corruption
+from mdmf.data.views.preprocess import random_crop, resize_crop
+from mdmf.data.views.view_plan import ViewPlan, plan_views
+from mdmf.structures import FlowRule, Preprocess, ViewRule
 
 PlanFor = Callable[[int], ViewPlan]  # frames of a video -> the plan of its views
 OpenReader = Callable[[], VideoReader]
@@ -85,67 +85,35 @@ class NoViews(ValueError):  # noqa: N818 (named for what happened)
         return next(iter(self.problems.values()))
 
 
-def load_clip_views(
-    path: Path,
-    *,
-    video_id: str,
-    sources: Mapping[str, SourceView],
-    n_frames: int,
-    decoder: str = "auto",
-    rule: str = "uniform",
-    short: str = "repeat",
-    n_variants: int = 1,
-    crop_scale_min: float = 0.5,
-    jitter: bool = True,
-    flip: bool = False,
-    seed: int = 0,
-) -> ClipViews:
+def load_clip_views(path: Path, *, video_id: str, sources: Mapping[str, SourceView], rule: ViewRule) -> ClipViews:
     """Read the views of a video: variant 0 is the test view (frames by `rule`, centre crop), the others are random.
 
     A variant above 0 is one random square, the same in all its frames, of frames that are jittered in time. It depends
-    on (`seed`, `video_id`, its number) alone: not on the other variants, the process or the order of videos. A variant
-    of all sources shows the same square of the same moments; none depends on which other sources are asked for.
+    on (`rule.seed`, `video_id`, its number) alone: not on the other variants, the process or the order of videos. A
+    variant of all sources shows the same square of the same moments; none depends on which other sources are asked for.
 
     Args:
         path: a video file, or a folder of frame images.
         video_id: what the random choices go by; the same on every machine, as a path is not.
         sources: what each source asks for.
-        n_frames: frames of a view, T.
-        short: `repeat` or `refuse`, for videos of fewer than T frames.
-        n_variants: views, A.
-        crop_scale_min: smallest side of a random square, as a part of the shortest side.
-        jitter: take a random frame of each of T equal segments in random views, not those of `rule`.
-        flip: mirror half of the random views; wrong where left and right matter.
+        rule: which frames, and which part of them.
 
     Raises:
         VideoError: if the only source has no views, since the video cannot be read.
         NoViews: if none of several sources has views; its text is what is wrong with the first one.
-        ValueError: for settings that are impossible, or a short video under `refuse`.
+        ValueError: for an unknown frame rule, or a short video under `refuse`.
     """
-    if n_variants < 1:
-        raise ValueError(f"n_variants must be at least 1 (the test view), got {n_variants}")
     if not sources:
         raise ValueError("no source is asked for; name at least one, such as 'rgb'")
-    plan_for = partial(
-        plan_views,
-        video_id=video_id,
-        n_frames=n_frames,
-        rule=rule,
-        short=short,
-        n_variants=n_variants,
-        crop_scale_min=crop_scale_min,
-        jitter=jitter,
-        flip=flip,
-        seed=seed,
-    )
-    footage = _read_footage(partial(open_video, path, decoder=decoder), sources, plan_for)
+    plan_for = partial(plan_views, rule, video_id=video_id)
+    footage = _read_footage(partial(open_video, path, decoder=rule.decoder), sources, plan_for)
     views: dict[str, np.ndarray] = {}
     for source, asked in sources.items():
         try:
             if asked.is_on_disk:
                 views[source] = _disk_views(source, asked, footage, video_id=video_id, plan_for=plan_for)
             else:
-                views[source] = _frame_views(source, asked, footage, noise=(seed, video_id, source))
+                views[source] = _frame_views(source, asked, footage, noise=(rule.seed, video_id, source))
         except (ValueError, OSError) as error:
             footage.errors[source] = error
     problems = {source: reason_of(footage.errors[source]) for source in sources if source not in views}
@@ -206,7 +174,7 @@ def _needed_frames(
         if asked.flow is None:
             needed[source] = plan.numbers.ravel()
         elif not asked.is_on_disk:
-            from mdmf.data.sources.flow import frame_pairs
+            from mdmf.data.views.flow_views import frame_pairs
 
             try:
                 needed[source] = frame_pairs(plan, asked.flow).ravel()
@@ -251,7 +219,7 @@ def _frame_views(source: str, asked: SourceView, footage: _Footage, *, noise: tu
         harmed = corrupt_frames(frames[order], parse_corruption(asked.corruption), corruption_generator(*noise))
         frames = harmed[np.argsort(order)]
     if asked.flow is not None:
-        from mdmf.data.sources.flow import computed_flow_views
+        from mdmf.data.views.flow_views import computed_flow_views
 
         return computed_flow_views(numbers, frames, plan=footage.plan, rule=asked.flow, preprocess=asked.preprocess)
     return _cut_frames(frames, np.searchsorted(numbers, footage.plan.numbers), footage.plan, asked.preprocess)
@@ -269,8 +237,8 @@ def _cut_frames(frames: np.ndarray, places: np.ndarray, plan: ViewPlan, preproce
 
 def _disk_views(source: str, asked: SourceView, footage: _Footage, *, video_id: str, plan_for: PlanFor) -> np.ndarray:
     """(A, T, S, S, 3) of flow that lies on disk, whether or not the video can be read."""
-    from mdmf.data.sources.flow import disk_flow_views
-    from mdmf.data.sources.flow_files import FlowFolder, find_flow_folder
+    from mdmf.data.views.flow_files import FlowFolder, find_flow_folder
+    from mdmf.data.views.flow_views import disk_flow_views
 
     if asked.flow is None or asked.flow_folder is None:
         raise ValueError(f"source {source!r} has no flow on disk")

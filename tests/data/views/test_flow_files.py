@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mdmf.data.sources.flow_files import FlowFolder, find_flow_folder
 from mdmf.data.video.reader import VideoError
+from mdmf.data.views.flow_files import FlowFolder, find_flow_folder
 
 BOUND = 20.0
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mdmf.data.sources.frames import choose_frames, jitter_frames
+from mdmf.data.views.frame_choice import choose_frames, jitter_frames
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mdmf.data.sources.frames import choose_frames, jitter_frames
-from mdmf.data.sources.preprocess import CropBox, draw_box
-from mdmf.structures import Preprocess
+from mdmf.data.views.frame_choice import choose_frames, jitter_frames
+from mdmf.data.views.preprocess import CropBox, draw_box
+from mdmf.structures import Preprocess, ViewRule
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +27,9 @@ class ViewPlan:
 
     n_available: int
     numbers: np.ndarray
-    generators: tuple[np.random.Generator, ...]
-    crop_scale_min: float
-    flip: bool
+    generators: tuple[np.random.Generator, ...] = ()
+    crop_scale_min: float = 1.0
+    flip: bool = False
 
     def crops(self, height: int, width: int, preprocess: Preprocess) -> list[tuple[CropBox, bool]]:
         """The box of each of views 1…, and whether it is mirrored; however often and for whatever source it is asked.
@@ -46,30 +46,18 @@ class ViewPlan:
         return crops
 
 
-def plan_views(
-    n_available: int,
-    *,
-    video_id: str,
-    n_frames: int,
-    rule: str,
-    short: str,
-    n_variants: int,
-    crop_scale_min: float,
-    jitter: bool,
-    flip: bool,
-    seed: int,
-) -> ViewPlan:
-    """Plan the views of a video; the arguments are those of `load_clip_views`.
+def plan_views(rule: ViewRule, n_available: int, video_id: str) -> ViewPlan:
+    """The views of a video of `n_available` frames; `video_id` decides the random ones, the same on every machine.
 
     Raises:
-        ValueError: for settings that are impossible, or a short video under `refuse`.
+        ValueError: for a video without frames, an unknown frame rule, or a short video under `refuse`.
     """
-    generators = tuple(_generator(seed, video_id, variant) for variant in range(1, n_variants))
-    test_numbers = choose_frames(n_available, n_frames, rule=rule, short=short)
+    generators = tuple(_generator(rule.seed, video_id, variant) for variant in range(1, rule.n_variants))
+    test_numbers = choose_frames(n_available, rule.n_frames, rule=rule.frame_rule, short=rule.short)
     numbers = [test_numbers]
     for rng in generators:
-        numbers.append(jitter_frames(n_available, n_frames, rng=rng) if jitter else test_numbers)
-    return ViewPlan(n_available, np.stack(numbers), generators, crop_scale_min, flip)
+        numbers.append(jitter_frames(n_available, rule.n_frames, rng=rng) if rule.jitter else test_numbers)
+    return ViewPlan(n_available, np.stack(numbers), generators, rule.crop_scale_min, rule.flip)
 
 
 def _generator(seed: int, video_id: str, variant: int) -> np.random.Generator:

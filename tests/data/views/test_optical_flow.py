@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from mdmf.data.sources.optical_flow import draw_flow, mirror_flow, neighbour_frames, optical_flow, remove_camera_motion
+from mdmf.data.views.optical_flow import draw_flow, mirror_flow, neighbour_frames, optical_flow, remove_camera_motion
 from mdmf.structures import FlowRule
 
 Move = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -221,7 +221,7 @@ def test_no_small_frame_ends_the_process():
     """OpenCV's DIS reads outside of frames such as 12 x 100, and the process dies with no exception to catch."""
     program = """
 import numpy as np
-from mdmf.data.sources.optical_flow import optical_flow
+from mdmf.data.views.optical_flow import optical_flow
 from mdmf.structures import FlowRule
 rng = np.random.default_rng(0)
 for height in (1, 2, 7, 8, 11, 12, 15, 16, 17, 33, 63, 64):

@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,11 +48,11 @@ def measure(settings, *, n_videos: int, repeats: int) -> dict[str, float]:
     import torch
 
     from mdmf.data.video.opening import open_video
+    from mdmf.data.views.flow_views import neighbour_frames
     from mdmf.data.views.frame_choice import choose_frames
-    from mdmf.data.views.optical_flow import draw_flow, neighbour_frames, optical_flow
+    from mdmf.data.views.optical_flow import draw_flow, optical_flow
     from mdmf.data.views.preprocess import resize_crop
     from mdmf.engine.workspace import Workspace
-    from mdmf.structures import FlowRule
 
     cv2.setNumThreads(1)
     n_threads = torch.get_num_threads()
@@ -61,14 +60,14 @@ def measure(settings, *, n_videos: int, repeats: int) -> dict[str, float]:
     every = workspace.index.records
     records = [every[place] for place in np.linspace(0, len(every) - 1, min(n_videos, len(every))).astype(int)]
     encoder, T = workspace.encoder("rgb"), settings.frames.n_frames
-    rule = FlowRule(**settings.data.flow.model_dump(exclude={"folder"}))
+    flow = settings.sources["flow"]
     n_frames = len(records) * T
 
     def decode(*, with_neighbours: bool) -> list[tuple[np.ndarray, np.ndarray]]:
         clips = []
         for record in records:
             with open_video(record.path, decoder=settings.data.decoder) as reader:
-                first, second = neighbour_frames(choose_frames(reader.n_frames, T), reader.n_frames, rule.step)
+                first, second = neighbour_frames(choose_frames(reader.n_frames, T), reader.n_frames, flow.step)
                 wanted = np.unique(np.concatenate([first, second]) if with_neighbours else first)
                 frames = dict(zip(wanted.tolist(), reader.read(wanted), strict=True))
                 clips.append(([frames[n] for n in first.tolist()], [frames.get(n) for n in second.tolist()]))
@@ -76,19 +75,21 @@ def measure(settings, *, n_videos: int, repeats: int) -> dict[str, float]:
 
     clips = decode(with_neighbours=True)
     pairs = [pair for first, second in clips for pair in zip(first, second, strict=True)]
-    flows = [optical_flow(*pair, rule) for pair in pairs]
+    flows = [optical_flow(*pair, short_side=flow.short_side) for pair in pairs]
     pictures = torch.from_numpy(np.stack([resize_crop(first, encoder.preprocess) for first, _ in pairs]))
 
     def flow_by(method: str) -> Callable[[], object]:
-        return lambda: [optical_flow(*pair, replace(rule, method=method)) for pair in pairs]
+        return lambda: [optical_flow(*pair, method=method, short_side=flow.short_side) for pair in pairs]
 
     def extraction(model: str) -> Callable[[], object]:
         def run() -> None:
             with tempfile.TemporaryDirectory() as folder:
-                own = {"store": Path(folder) / "rgb", "flow_store": Path(folder) / "flow"}
-                data = settings.data.model_copy(update=own)
+                sources = {
+                    name: source.model_copy(update={"store": Path(folder) / name})
+                    for name, source in settings.sources.items()
+                }
                 chosen = settings.model.model_copy(update={"name": model})
-                Workspace(settings.model_copy(update={"data": data, "model": chosen}), progress=False).extract()
+                Workspace(settings.model_copy(update={"sources": sources, "model": chosen}), progress=False).extract()
 
         return run
 
@@ -98,7 +99,7 @@ def measure(settings, *, n_videos: int, repeats: int) -> dict[str, float]:
         "flow alone, DIS": flow_by("dis"),
         "flow alone, Farneback": flow_by("farneback"),
         "drawing and cutting flow": lambda: [
-            resize_crop(draw_flow(flow, clip=rule.clip, drawing=rule.drawing), encoder.preprocess) for flow in flows
+            resize_crop(draw_flow(each, clip=flow.clip, drawing=flow.drawing), encoder.preprocess) for each in flows
         ],
         "encoding alone": lambda: [encoder.encode_images(batch) for batch in pictures.split(256)],
     }

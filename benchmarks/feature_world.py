@@ -63,6 +63,7 @@ def make_feature_world(
         for n in range(n_videos)
     ]
     settings = StoreSettings(
+        source="rgb",
         encoder={"library": "none", "model": "drawn", "weights": f"seed {seed}"},
         preprocess=Preprocess(crop_size=224, resize_size=224),
         feature_size=D,

@@ -35,7 +35,9 @@ def _settings_help() -> str:
         first = name.split(".")[0]
         if first != section:
             section = first
-            lines.append(f"  {section}: {(Settings.model_fields[section].annotation.__doc__ or '').splitlines()[0]}")  # type: ignore[union-attr]
+            whole = Settings.model_fields[section]
+            meaning = whole.description or (whole.annotation.__doc__ or "").splitlines()[0]
+            lines.append(f"  {section}: {meaning}")
         default = field.get_default(call_default_factory=True)
         shown = "-" if default is None else str(default) if not isinstance(default, tuple) else list(default)
         choices = f" [{', '.join(_choices(field.annotation))}]" if _choices(field.annotation) else ""

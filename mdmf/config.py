@@ -10,10 +10,14 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
+from mdmf.nested import merged
+from mdmf.old_sources import current_sources
 from mdmf.presets import FRAME_RULES, MODEL_PRESETS
+from mdmf.registry import SOURCE_KINDS
 from mdmf.resources import resource_folder, shipped_names
-from mdmf.settings import Settings
+from mdmf.settings import DEFAULT_SOURCES, SOURCE_PLACES, CorruptSettings, Settings
 
 __all__ = [
     "ConfigError",
@@ -99,16 +103,7 @@ def _read_mapping(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected sections like 'data:', got {type(values).__name__}")
-    return values
-
-
-def _merge(lower: dict[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
-    """`upper` over `lower`, section by section."""
-    merged = dict(lower)
-    for key, value in upper.items():
-        both_mappings = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merge(merged[key], value) if both_mappings else value
-    return merged
+    return current_sources(values)
 
 
 def _read_with_base(path: Path) -> dict[str, Any]:
@@ -122,7 +117,7 @@ def _read_with_base(path: Path) -> dict[str, Any]:
     lower = _read_mapping(base_path)
     if "base" in lower:
         raise ConfigError(f"{path}: its base {str(base)!r} has a base of its own; at most one is allowed")
-    return _merge(lower, values)
+    return merged(lower, values)
 
 
 def _override(values: dict[str, Any], assignment: str) -> dict[str, Any]:
@@ -132,7 +127,7 @@ def _override(values: dict[str, Any], assignment: str) -> dict[str, Any]:
     nested: Any = parse_yaml(text, source=assignment) if text.strip() else None
     for part in reversed(key.split(".")):
         nested = {part: nested}
-    return _merge(values, nested)
+    return merged(values, current_sources(nested))
 
 
 def _without_preset(values: dict[str, Any]) -> dict[str, Any]:
@@ -149,23 +144,60 @@ def _without_preset(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_data_of(values: dict[str, Any], name: str) -> dict[str, Any]:
-    """Settings with the data section of another config; how flow is had and drawn stays, unless that config says it."""
-    data = _read_with_base(find_config(name)).get("data") or {}
+    """Settings with the data section of another config, and its sources where that config declares them.
+
+    How a source is made stays, unless that config says it; where it lies never does. Encoders stay.
+    """
+    other = _read_with_base(find_config(name))
+    data = other.get("data") or {}
     if not isinstance(data, dict):
         raise ConfigError(f"{name}: expected settings under 'data:', got {type(data).__name__}")
-    own = values.get("data") or {}
-    flow = own.get("flow") if isinstance(own, Mapping) else None
-    rule = {"flow": {key: value for key, value in flow.items() if key != "folder"}} if isinstance(flow, dict) else {}
-    return {**values, "data": {**rule, **data}}
+    sources, other_sources = values.get("sources") or {}, other.get("sources") or {}
+    names = dict.fromkeys([*sources, *other_sources])
+    return {
+        **values,
+        "data": data,
+        "sources": {name: _with_places_of(sources.get(name), other_sources.get(name)) for name in names},
+    }
+
+
+def _with_places_of(source: Any, other: Any) -> Any:
+    """The settings of a source that lies where the other one does, and is made as the other one says, if it does."""
+    source, other = source or {}, other or {}
+    if not isinstance(source, Mapping) or not isinstance(other, Mapping):
+        return source  # refused when all is checked
+    places = {key: value for key, value in other.items() if key in SOURCE_PLACES}
+    rule = {key: value for key, value in other.items() if key not in (*SOURCE_PLACES, "encoder")}
+    rule = rule or {key: value for key, value in source.items() if key not in (*SOURCE_PLACES, "encoder")}
+    return {**rule, **places, "encoder": source.get("encoder") or {}}
+
+
+def _without_settings_of_other_kinds(values: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """Settings without those of sources whose kind is overridden: another kind has other settings."""
+    sources = dict(values.get("sources") or {})
+    for assignment in assignments:
+        if (match := re.fullmatch(r"sources\.(\w+)\.kind=(.*)", assignment)) is None:
+            continue
+        name, kind = match.groups()
+        given = sources.get(name)
+        if isinstance(given, Mapping) and given.get("kind", DEFAULT_SOURCES.get(name)) != kind:
+            del sources[name]
+    return {**values, "sources": sources}
 
 
 def setting_names(section: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every setting as (dotted name, pydantic field), in order."""
+    """Every setting as (dotted name, pydantic field), in order; of sources those of the default ones."""
     for name, field in section.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        if field is Settings.model_fields["sources"]:
+            for source, kind in DEFAULT_SOURCES.items():
+                yield from setting_names(SOURCE_KINDS[kind], f"sources.{source}.")
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from setting_names(field.annotation, f"{prefix}{name}.")
         else:
             yield prefix + name, field
+    if section is CorruptSettings:
+        for source in DEFAULT_SOURCES:
+            yield prefix + source, FieldInfo(default="", annotation=str, description="kind:strength, as in noise:0.2")
 
 
 def _describe(error: Mapping[str, Any]) -> str:
@@ -173,6 +205,9 @@ def _describe(error: Mapping[str, Any]) -> str:
     place = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         known = [name for name, _ in setting_names()]
+        if error["loc"][0] == "sources":
+            keys = dict.fromkeys(key for kind in SOURCE_KINDS for key in SOURCE_KINDS[kind].model_fields)
+            known += [f"sources.{error['loc'][1]}.{key}" for key in keys]
         sections = list(Settings.model_fields)
         nearest = difflib.get_close_matches(place, known + sections, n=1, cutoff=0.5)
         # A key may be right and only its section wrong: `training.n_shot`.
@@ -211,6 +246,7 @@ def load_settings(path: str | Path, overrides: Iterable[str] = ()) -> Settings:
     overrides = sorted(overrides, key=lambda assignment: not assignment.startswith("data.config="))  # the whole first
     if any(assignment.startswith("model.preset=") for assignment in overrides):
         values = _without_preset(values)
+    values = _without_settings_of_other_kinds(values, overrides)
     for assignment in overrides:
         if assignment.startswith("data.config="):
             values = _with_data_of(values, assignment.removeprefix("data.config="))

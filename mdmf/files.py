@@ -29,6 +29,16 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def content_size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder; -1 for what cannot be looked at, such as a dangling link."""
+    try:
+        if path.is_dir():
+            return sum(entry.stat().st_size for entry in os.scandir(path))
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
 def check_outputs(paths: Sequence[Path]) -> None:
     """See before any long work whether files can be written there.
 

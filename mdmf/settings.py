@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
 
 from mdmf.corruptions import FRAME_KINDS, parse_corruption
+from mdmf.old_sources import current_sources
 from mdmf.presets import FRAME_RULES, MODEL_PRESETS
+from mdmf.registry import SOURCE_KINDS
 from mdmf.structures import ViewRule
 
 TrainedName = Literal["m2df", "amfar", "amfir", "late_fusion", "early_concat", "early_attention", "module"]
@@ -20,7 +22,10 @@ BaselineName = Literal[
     "late_prototype", "late_frame_wise", "late_otam", "late_bi_mhm",
 ]  # fmt: skip
 ModelName = Literal[TrainedName, BaselineName]
-Source = Literal["rgb", "flow"]
+DEFAULT_SOURCE = "rgb"  # whose encoder reads text, and what a method looks at unless it is told otherwise
+DEFAULT_SOURCES = {DEFAULT_SOURCE: "frames", "flow": "flow"}  # declared in every experiment: name -> kind
+SOURCE_PLACES = ("store", "folder")  # settings of a source that say where its data lies, not what it is
+SOURCE_NAME = r"^[A-Za-z]\w*$"
 SelectorMode = Literal["sample", "argmax", "expect", "off"]
 Preset = Literal["paper", "released"]
 
@@ -46,19 +51,66 @@ class ShapesSettings(Section):
         return self
 
 
-class FlowSettings(Section):
-    """Optical flow, for models that use it."""
+class EncoderOverrides(Section):
+    """The frozen encoder of one source; what is not given is as in the section `encoder`."""
 
-    method: Literal["dis", "farneback", "tvl1", "disk"] = Field("dis", description="who computes it; disk: read it")
-    folder: Path | None = Field(None, description="where flows lie, a folder per video (method: disk)")
-    step: int = Field(1, ge=1, description="frames to the neighbour that a frame's flow points to")
-    camera: Literal["keep", "median", "homography"] = Field(
-        "keep", description="the camera's motion: kept or taken off"
-    )
-    clip: float = Field(20.0, gt=0, description="pixels; longer displacements are drawn as this long")
-    drawing: Literal["wheel", "channels"] = Field("wheel", description="Middlebury colours, or x, y, magnitude")
-    short_side: int = Field(256, ge=8, description="frames are shrunk to this shortest side first")
-    disk_bound: float = Field(20.0, gt=0, description="pixels that 0 and 255 stand for in flow images on disk")
+    library: Literal["open_clip", "transformers", "tiny", "module"] | None = Field(None, description="who loads it")
+    model: str | None = Field(None, description="model name or id")
+    weights: str | None = Field(None, description="tag, local file, or 'random'")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] | None = Field(None, description="of the weights")
+
+
+class SourceSettings(Section):
+    """A named stream of features; every kind of source has its own class (mdmf/data/sources)."""
+
+    needs_encoder: ClassVar[bool] = True
+
+    kind: str = Field(description="where the features come from")
+    encoder: EncoderOverrides = EncoderOverrides()
+    store: Path | None = Field(None, description="feature store; default: stores/<name>-<key of all that shapes it>")
+
+    @property
+    def uses_frames(self) -> bool:
+        """Whether it is made from the video's frames, so that a corruption of frames can act on it."""
+        return False
+
+
+def source_settings(values: Any) -> SourceSettings:
+    """The settings of a source, checked by the class of its kind.
+
+    Raises:
+        ValueError: for no or an unknown kind; pydantic's `ValidationError`, with every error, for settings that the
+            kind cannot have.
+    """
+    if isinstance(values, SourceSettings):
+        return values
+    if not isinstance(values, Mapping):
+        raise ValueError(f"expected the settings of a source, such as kind: frames; got {values!r}")
+    if "kind" not in values:
+        raise ValueError(f"expected a kind, one of {', '.join(SOURCE_KINDS)}")
+    return SOURCE_KINDS[str(values["kind"])].model_validate(values)  # type: ignore[no-any-return]
+
+
+def _with_default_sources(values: Any) -> Any:
+    """The default sources, each with what is given for it, then the others."""
+    if not isinstance(values, Mapping):
+        return values
+    if "seed" in values:
+        raise ValueError("a source cannot be named 'seed': corrupt.seed is the seed of all corruptions")
+    defaults = {
+        name: {"kind": kind, **given} if isinstance(given := values.get(name, {}), Mapping) else given
+        for name, kind in DEFAULT_SOURCES.items()
+    }
+    return {**defaults, **{name: given for name, given in values.items() if name not in defaults}}
+
+
+Sources = Annotated[
+    dict[
+        Annotated[str, Field(pattern=SOURCE_NAME)],
+        Annotated[SerializeAsAny[SourceSettings], BeforeValidator(source_settings)],
+    ],
+    BeforeValidator(_with_default_sources),
+]
 
 
 class DataSettings(Section):
@@ -76,10 +128,7 @@ class DataSettings(Section):
     decoder: Literal["auto", "decord", "pyav"] = Field("auto", description="who decodes")
     n_workers: int | None = Field(None, ge=0, description="decoding processes; default: one per core")
     prompts: Path | None = Field(None, description="prompt file; default: the shipped one of the data set")
-    store: Path | None = Field(None, description="feature store; default: stores/<name>-<key of all that shapes it>")
-    flow_store: Path | None = Field(None, description="the same for the features of optical flow")
     shapes: ShapesSettings = ShapesSettings()
-    flow: FlowSettings = FlowSettings()
 
     @model_validator(mode="after")
     def _needs(self) -> DataSettings:
@@ -87,12 +136,6 @@ class DataSettings(Section):
             raise ValueError("kind 'csv' needs data.csv")
         if self.kind == "lists" and not self.lists:
             raise ValueError("kind 'lists' needs data.lists with a file per split")
-        if self.flow.method == "disk" and self.flow.folder is None:
-            raise ValueError("flow.method 'disk' needs data.flow.folder")
-        if self.flow.method != "disk" and self.flow.folder is not None:
-            raise ValueError("flow.folder is read with data.flow.method=disk only; set it, or data.flow.folder=null")
-        if self.store is not None and self.store == self.flow_store:
-            raise ValueError("store and flow_store need a folder each")
         if min(self.split_fractions) < 0 or abs(sum(self.split_fractions) - 1) > 1e-6:
             raise ValueError(f"split_fractions must be three shares that sum to 1, got {self.split_fractions}")
         if self.group_pattern is not None:
@@ -120,15 +163,6 @@ class FrameSettings(Section):
     seed: int = Field(0, ge=0, description="seed of the random variants")
 
 
-class FlowEncoderSettings(Section):
-    """The frozen encoder of drawn flow; what is not given is as for the frames."""
-
-    library: Literal["open_clip", "transformers", "tiny", "module"] | None = Field(None, description="who loads it")
-    model: str | None = Field(None, description="model name or id")
-    weights: str | None = Field(None, description="tag, local file, or 'random'")
-    precision: Literal["auto", "float32", "bfloat16", "float16"] | None = Field(None, description="of the weights")
-
-
 class EncoderSettings(Section):
     """The frozen image and text encoder."""
 
@@ -139,14 +173,6 @@ class EncoderSettings(Section):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
     batch_frames: int = Field(256, ge=1, description="frames encoded at once")
     seed: int = Field(0, ge=0, description="seed of random weights")
-    flow: FlowEncoderSettings = FlowEncoderSettings()
-
-    def of(self, source: str) -> EncoderSettings:
-        """The settings of the encoder of one source."""
-        if source == "rgb":
-            return self
-        own = {key: value for key, value in self.flow.model_dump().items() if value is not None}
-        return self.model_copy(update=own)
 
 
 class EpisodeSettings(Section):
@@ -197,7 +223,7 @@ class ModelSettings(Section):
     video_text_input: Literal["fused", "input"] = Field("fused", description="what the video-text loss sees")
     video_text_scale: float | None = Field(None, gt=0, description="its scale at start; default: the encoder's")
     # the multi-modal models alone
-    modalities: tuple[Source, ...] = Field(("rgb", "flow"), min_length=1, description="one or both")
+    modalities: tuple[Literal["rgb", "flow"], ...] = Field(("rgb", "flow"), min_length=1, description="one or both")
     distance: Literal["otam", "prototype", "frame_wise", "bi_mhm"] = Field("otam", description="of a modality")
     head_size: int | None = Field(None, ge=1, description="size of a head's tokens; default: that of its features")
     branch_temperature: float = Field(1.0, gt=0, description="of each modality's logits")
@@ -330,17 +356,27 @@ class EvaluationSettings(Section):
     baselines: tuple[BaselineName, ...] = Field((), description="answered beside the model, on the same episodes")
 
 
-class CorruptSettings(Section):
-    """What the test's input suffers on purpose: kind:strength, such as noise:0.2 (mdmf/data/views/corruption.py)."""
+def _corruption_text(text: str) -> str:
+    """One text for one corruption: `noise:0.10` is `noise:0.1`."""
+    return str(parse_corruption(text)) if text else text
 
-    rgb: str = Field("", description="noise, blur (frames); feature_noise, drop, freeze, missing (features)")
-    flow: str = Field("", description="the same for optical flow; noise and blur: of the frames it is computed from")
+
+class CorruptSettings(Section):
+    """What the test's input suffers on purpose: source -> kind:strength, such as noise:0.2 (mdmf/corruptions.py)."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Annotated[str, AfterValidator(_corruption_text)]] = Field(init=False)
+
     seed: int = Field(0, ge=0, description="of all that is random in it")
 
-    @field_validator("rgb", "flow")
-    @classmethod
-    def _is_readable(cls, text: str) -> str:
-        return str(parse_corruption(text)) if text else text
+    @property
+    def by_source(self) -> dict[str, str]:
+        """Source -> its corruption, of those that have one."""
+        return {source: text for source, text in self.__pydantic_extra__.items() if text}
+
+    def of(self, source: str) -> str:
+        """The corruption of a source; "" for none."""
+        return self.by_source.get(source, "")
 
 
 class OutputSettings(Section):
@@ -355,6 +391,7 @@ class Settings(Section):
     """All settings of one experiment."""
 
     data: DataSettings = DataSettings()
+    sources: Sources = Field({}, validate_default=True, description="named streams of features: sources.<name>.kind=…")
     frames: FrameSettings = FrameSettings()
     encoder: EncoderSettings = EncoderSettings()
     episode: EpisodeSettings = EpisodeSettings()
@@ -372,12 +409,46 @@ class Settings(Section):
             frame_rule=self.frames.rule, short=self.frames.short_videos, decoder=self.data.decoder, **frames
         )
 
+    def source(self, name: str) -> SourceSettings:
+        """The settings of a source.
+
+        Raises:
+            ValueError: listing the declared sources, if there is none of this name.
+        """
+        if name not in self.sources:
+            raise ValueError(
+                f"no source {name!r} is declared; the sources are {', '.join(self.sources)}; declare it as in "
+                f"sources.{name}.kind=imported"
+            )
+        return self.sources[name]
+
+    def encoder_of(self, name: str) -> EncoderSettings:
+        """The settings of the encoder of a source."""
+        overrides = self.source(name).encoder.model_dump(exclude_none=True)
+        return self.encoder.model_copy(update=overrides)
+
     @model_validator(mode="after")
-    def _flow_can_be_corrupted(self) -> Settings:
-        text = self.corrupt.flow
-        if text and self.data.flow.method == "disk" and parse_corruption(text).kind in FRAME_KINDS:
-            raise ValueError(f"corrupt.flow={text} acts on frames, and flow of method 'disk' is not made from frames")
+    def _stores_are_different(self) -> Settings:
+        by_store: dict[Path, str] = {}
+        for name, source in self.sources.items():
+            if source.store is not None and by_store.setdefault(source.store, name) != name:
+                raise ValueError(
+                    f"sources.{by_store[source.store]} and sources.{name} have the same store; give each its own"
+                )
         return self
+
+    @model_validator(mode="after")
+    def _corrupted_sources_allow_it(self) -> Settings:
+        for name, text in self.corrupt.by_source.items():
+            source = self.source(name)
+            if parse_corruption(text).kind in FRAME_KINDS and not source.uses_frames:
+                raise ValueError(f"corrupt.{name}={text} acts on frames, and source {name!r} is not made from frames")
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_version_0_1(cls, values: Any) -> Any:
+        return current_sources(values) if isinstance(values, Mapping) else values
 
     @model_validator(mode="before")
     @classmethod

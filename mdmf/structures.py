@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:  # workers that only decode videos import this module and must not pay for torch
     from torch import Tensor
 
 SPLITS = ("train", "val", "test")
-SOURCES = ("rgb", "flow")
 
 
 class RunFailed(RuntimeError):  # noqa: N818 (named for what happened)
@@ -59,6 +58,23 @@ class Preprocess:
             raise ValueError(f"crop_size must be in 1..resize_size={self.resize_size}, got {self.crop_size}")
 
 
+class ImageEncoder(Protocol):
+    """What turns pictures into features; its weights never change.
+
+    Attributes:
+        identity: `library`, `model`, `weights`, `precision`, `weights_hash`: what a feature file must name.
+        preprocess: how pictures are made ready for `encode_images`, up to and including the crop.
+        feature_size: D.
+    """
+
+    identity: dict[str, str]
+    preprocess: Preprocess
+    feature_size: int
+
+    def encode_images(self, frames: Tensor) -> Tensor:
+        """Pictures (B, S, S, 3), uint8, resized and cropped -> features (B, D), float32, not normalised."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ViewRule:
     """Which frames of a video an encoder sees, and which part of them.
@@ -99,42 +115,6 @@ class ViewRule:
     def test_view(self) -> ViewRule:
         """The rule of the test view alone."""
         return replace(self, n_variants=1, crop_scale_min=1.0, jitter=False, flip=False, seed=0)
-
-
-FLOW_METHODS = ("dis", "farneback", "tvl1", "disk")
-CAMERA_REMOVALS = ("keep", "median", "homography")
-FLOW_DRAWINGS = ("wheel", "channels")
-
-
-@dataclass(frozen=True, kw_only=True)
-class FlowRule:
-    """How the optical flow of a frame is had and drawn; everything here decides pixels.
-
-    Attributes:
-        method: `dis`, `farneback`, `tvl1` (needs opencv-contrib), or `disk`: read, not computed.
-        step: frames from a frame to the neighbour that its flow points to.
-        camera: `keep`, or the camera's motion is taken off as the `median` flow or as a `homography`.
-        clip: pixels; a displacement beyond it is drawn as one of this length.
-        drawing: `wheel`: Middlebury's colours; `channels`: x, y and magnitude as red, green and blue.
-        short_side: frames are shrunk to this shortest side before flow is computed; pixels are counted there.
-        disk_bound: displacement in pixels that 0 and 255 stand for in flow images on disk (dense_flow's bound).
-    """
-
-    method: str = "dis"
-    step: int = 1
-    camera: str = "keep"
-    clip: float = 20.0
-    drawing: str = "wheel"
-    short_side: int = 256
-    disk_bound: float = 20.0
-
-    def __post_init__(self) -> None:
-        for name, choices in (("method", FLOW_METHODS), ("camera", CAMERA_REMOVALS), ("drawing", FLOW_DRAWINGS)):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"flow {name} must be one of {choices}, got {getattr(self, name)!r}")
-        for name in ("step", "clip", "short_side", "disk_bound"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"flow {name} must be positive, got {getattr(self, name)}")
 
 
 def check_shape(

@@ -14,9 +14,12 @@ import numpy as np
 
 from mdmf.data.features.builder import StoreBuilder
 from mdmf.data.features.store import StoreSettings
+from mdmf.data.sources.flow import FlowSource
+from mdmf.data.sources.frames import FramesSource
 from mdmf.data.views.loader import ClipViews
-from mdmf.structures import FlowRule, Preprocess, VideoRecord, ViewRule
+from mdmf.structures import Preprocess, VideoRecord, ViewRule
 
+SOURCES = {"rgb": FramesSource(), "flow": FlowSource(clip=4)}
 SIZE = 4
 FEATURE_SIZE = 6
 PREPROCESS = Preprocess(crop_size=SIZE, resize_size=SIZE)
@@ -31,6 +34,7 @@ IDENTITY = {
 
 def fake_settings(**changes: Any) -> StoreSettings:
     settings = StoreSettings(
+        source="rgb",
         encoder=IDENTITY,
         rule=ViewRule(n_frames=3, n_variants=2, crop_scale_min=0.6),
         preprocess=PREPROCESS,
@@ -46,7 +50,7 @@ def with_changes(settings: StoreSettings, **changes: Any) -> StoreSettings:
 
 
 def fake_flow_settings(**changes: Any) -> StoreSettings:
-    return fake_settings(**{"modality": "flow", "flow": FlowRule()} | changes)
+    return fake_settings(**{"source": "flow"} | changes)
 
 
 def fake_records(log: Path, n_videos: int, **names: str) -> list[VideoRecord]:
@@ -138,7 +142,9 @@ def run_extraction(
     records = fake_records(log, n_videos, v5="bad", v11="nan", v17="still")
     stores = {source: fake_builder(folder, source, records) for source in sources}
     encoders = {source: FakeEncoder(seconds_per_batch) for source in sources}
-    extract_features(records, stores, encoders=encoders, n_workers=n_workers, load=fake_load, progress=False)
+    extract_features(
+        records, stores, sources=SOURCES, encoders=encoders, n_workers=n_workers, load=fake_load, progress=False
+    )
 
 
 def fake_builder(folder: Path, source: str, records: Sequence[VideoRecord]) -> StoreBuilder:

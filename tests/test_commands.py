@@ -44,7 +44,7 @@ def place(tmp_path, monkeypatch) -> Path:
 
 
 def small(root: Path, *more: str, store: Path | None = None) -> list[str]:
-    own_store = [] if store is None else [f"data.store={store}"]
+    own_store = [] if store is None else [f"sources.rgb.store={store}"]
     return [f"data.root={root}", "data.name=shapes", "data.class_split=shapes", *SMALL, *own_store, *more]
 
 
@@ -65,7 +65,7 @@ class TrainedOnBoth:
     said: str
 
 
-FLOW = ["data.flow.step=2", "data.flow.clip=6"]
+FLOW = ["sources.flow.step=2", "sources.flow.clip=6"]
 BASELINES = ["zero_shot", "otam", "flow_otam", "late_otam"]
 
 
@@ -73,7 +73,7 @@ BASELINES = ["zero_shot", "otam", "flow_otam", "late_otam"]
 def trained_on_both(world, store, tmp_path_factory) -> TrainedOnBoth:
     """AMFAR on the small world, from its videos to its table."""
     root = tmp_path_factory.mktemp("both")
-    stores = [f"data.store={store}", f"data.flow_store={root / 'flow'}"]
+    stores = [f"sources.rgb.store={store}", f"sources.flow.store={root / 'flow'}"]
     own = [*stores, *FLOW, "model.name=amfar", f"evaluation.baselines=[{', '.join(BASELINES)}]", f"output.root={root}"]
     with contextlib.redirect_stdout(io.StringIO()) as said:
         assert main(["train", "--cfg", "clips", "--quiet", *small(world, *own)]) == 0
@@ -304,8 +304,8 @@ class TestTwoModalities:
         lacking = [f"{SHAPES_SPLIT['test'][0]}/000.mp4", f"{SHAPES_SPLIT['test'][1]}/001.mp4"]
         for video_id in lacking:
             (place / "flows" / video_id).with_suffix(".npy").unlink()
-        disk = ["data.flow.method=disk", f"data.flow.folder={place / 'flows'}", "model.name=amfir"]
-        own = [*disk, "evaluation.baselines=[flow_otam]", f"data.flow_store={place / 'disk'}"]
+        disk = ["sources.flow.method=disk", f"sources.flow.folder={place / 'flows'}", "model.name=amfir"]
+        own = [*disk, "evaluation.baselines=[flow_otam]", f"sources.flow.store={place / 'disk'}"]
         assert main(["train", "--cfg", "clips", "--quiet", *small(world, *own, store=store)]) == 0
         said, result = capsys.readouterr().out, result_of(place / "runs/clips")
         assert "(2 of 20 videos have no flow: " in said
@@ -322,19 +322,19 @@ class TestTwoModalities:
         assert saved["amfir/flow/weight"][answered].all()
         assert result["models"]["flow_otam"]["accuracy_percent"] > 50
         said = error_of(capsys, "test", "--run", "runs/clips", "corrupt.flow=noise:0.1")
-        assert "flow of method 'disk' is not made from frames" in said
+        assert "source 'flow' is not made from frames" in said
 
     def test_a_folder_of_flows_that_is_not_there(self, world, store, place, capsys):
-        own = ["model.name=flow_otam", "data.flow.method=disk", "data.flow.folder=nowhere"]
+        own = ["model.name=flow_otam", "sources.flow.method=disk", "sources.flow.folder=nowhere"]
         said = error_of(capsys, "test", "--cfg", "clips", *small(world, *own, store=store))
         assert "nowhere" in said
         assert "flow" in said
-        own = ["model.name=flow_otam", "data.flow.method=disk"]
+        own = ["model.name=flow_otam", "sources.flow.method=disk"]
         said = error_of(capsys, "test", "--cfg", "clips", *small(world, *own, store=store))
-        assert "flow.method 'disk' needs data.flow.folder" in said
+        assert "method 'disk' needs folder" in said
 
     @pytest.mark.parametrize(
-        "change", ["data.flow.clip=5", "data.flow.drawing=channels", "encoder.flow.weights=random"]
+        "change", ["sources.flow.clip=5", "sources.flow.drawing=channels", "sources.flow.encoder.weights=random"]
     )
     def test_weights_are_not_tested_on_flow_of_another_kind(self, run, capsys, change):
         said = error_of(capsys, "test", "--run", str(run), change)

@@ -16,7 +16,6 @@ from mdmf.settings import (
     _M2DF_ONLY,
     _MULTI_MODAL_ONLY,
     BaselineName,
-    EncoderSettings,
     ModelSettings,
     Settings,
     TrainedName,
@@ -115,16 +114,16 @@ def test_resolved_settings_read_back_the_same(tmp_path):
 
 def test_resolved_settings_of_two_modalities_read_back_the_same(tmp_path):
     text = """
-        data: {root: some/where, flow: {method: disk, folder: some/flow, step: 2}, shapes: {shake_share: 0.3}}
+        data: {root: some/where, shapes: {shake_share: 0.3}}
+        sources: {flow: {method: disk, folder: some/flow, step: 2, encoder: {model: another}}}
         model: {name: amfar, modalities: [flow, rgb], strategy: mutual, cross_entropy: all}
-        encoder: {flow: {model: another}}
         evaluation: {baselines: [flow_otam, late_otam]}
         corrupt: {rgb: noise:0.10, seed: 2}
     """
     settings = load_settings(write(tmp_path, text))
     again = load_settings(write(tmp_path, dump_settings(settings), "again.yaml"), ["output.name=mine"])
     assert again == settings
-    assert again.data.flow.folder == Path("some/flow")
+    assert again.sources["flow"].folder == Path("some/flow")
 
 
 @pytest.mark.parametrize("name", get_args(TrainedName))
@@ -144,10 +143,16 @@ def test_resolved_settings_of_any_model_read_back_the_same(tmp_path, name):
         ("!!python/object/apply:os.system ['true']", "is not valid YAML"),
         ("data: {kind: csv}", r"kind 'csv' needs data\.csv"),
         ("data: {split_fractions: [0.5, 0.5, 0.5]}", "three shares that sum to 1"),
-        ("data: {flow: {method: disk}}", r"flow\.method 'disk' needs data\.flow\.folder"),
-        ("data: {flow: {step: 0}}", r"data\.flow\.step: Input should be greater than or equal to 1"),
-        ("data: {flow: {clip: 0}}", r"data\.flow\.clip: Input should be greater than 0"),
-        ("data: {flow: {metod: dis}}", r"data\.flow\.metod: unknown setting; did you mean data\.flow\.method\?"),
+        ("sources: {flow: {method: disk}}", r"sources\.flow: method 'disk' needs folder"),
+        ("sources: {flow: {step: 0}}", r"sources\.flow\.step: Input should be greater than or equal to 1"),
+        ("sources: {flow: {clip: 0}}", r"sources\.flow\.clip: Input should be greater than 0"),
+        ("sources: {flow: {metod: dis}}", r"sources\.flow\.metod: unknown .*; did you mean sources\.flow\.method\?"),
+        ("sources: {motion: {kind: flow, metod: dis}}", r"did you mean sources\.motion\.method\?"),
+        ("sources: {depth: {kind: image}}", r"sources\.depth: unknown kind of source 'image'.* Known: .*flow, frames"),
+        ("sources: {depth: {folder: maps}}", r"sources\.depth: expected a kind, one of .*flow, frames"),
+        ("sources: {a-b: {kind: frames}}", r"sources\.a-b.*: String should match pattern"),
+        ("sources: {seed: {kind: frames}}", "a source cannot be named 'seed'"),
+        ("corrupt: {depth: drop:0.5}", r"no source 'depth' is declared; the sources are rgb, flow"),
         ("data: {shapes: {camouflage_share: 0.6, shake_share: 0.6}}", "parts of one whole, and sum to more than 1"),
         ("data: {shapes: {shake_share: -0.1}}", "greater than or equal to 0"),
         ("corrupt: {rgb: noize:0.1}", r"corrupt\.rgb: unknown kind of corruption 'noize'; did you mean noise\?"),
@@ -253,27 +258,32 @@ def test_a_method_of_the_users_own_has_its_options_and_no_setting_of_another_mod
             model(f"name: {name}, module: 'mine:make', options: {{depth: 3}}")
 
 
-def test_the_encoder_of_flow_is_that_of_the_frames_unless_it_is_said():
-    encoder = EncoderSettings(library="tiny", model="a", seed=3)
-    assert encoder.of("rgb") == encoder.of("flow") == encoder
-    encoder = EncoderSettings(library="tiny", model="a", seed=3, flow={"model": "b", "precision": "float32"})
-    assert encoder.of("rgb") == encoder
-    flow = encoder.of("flow")
+def test_a_source_has_the_encoder_of_all_unless_it_is_said():
+    values = {"encoder": {"library": "tiny", "model": "a", "seed": 3}}
+    settings = Settings.model_validate(values)
+    assert settings.encoder_of("rgb") == settings.encoder_of("flow") == settings.encoder
+    encoder = {"model": "b", "precision": "float32"}
+    settings = Settings.model_validate({**values, "sources": {"flow": {"encoder": encoder}}})
+    assert settings.encoder_of("rgb") == settings.encoder
+    flow = settings.encoder_of("flow")
     assert (flow.library, flow.model, flow.precision, flow.seed) == ("tiny", "b", "float32", 3)
 
 
 def test_a_corruption_has_one_text_in_resolved_settings(tmp_path):
     path = write(tmp_path, "corrupt: {rgb: 'noise: 0.10', flow: 'missing:1.0'}\n")
     settings = load_settings(path)
-    assert (settings.corrupt.rgb, settings.corrupt.flow) == ("noise:0.1", "missing:1")
-    assert load_settings(path, ["corrupt.rgb=drop:.5"]).corrupt.rgb == "drop:0.5"
-    assert load_settings(path, ["corrupt.rgb=''"]).corrupt.rgb == ""
+    assert settings.corrupt.by_source == {"rgb": "noise:0.1", "flow": "missing:1"}
+    assert load_settings(path, ["corrupt.rgb=drop:.5"]).corrupt.of("rgb") == "drop:0.5"
+    assert load_settings(path, ["corrupt.rgb=''"]).corrupt.of("rgb") == ""
 
 
 class TestDataOfAnotherConfig:
     """`data.config=other.yaml`: the way to test a run on another data set."""
 
-    RUN = "data: {name: mine, root: my/videos, split_seed: 4, flow: {step: 2, clip: 6}}\nepisode: {n_way: 7}\n"
+    RUN = (
+        "data: {name: mine, root: my/videos, split_seed: 4}\nepisode: {n_way: 7}\n"
+        "sources: {rgb: {store: my/store}, flow: {step: 2, clip: 6, encoder: {model: mine}}}\n"
+    )
 
     def settings(self, folder: Path, other: str, *more: str) -> Settings:
         other_path = write(folder, other, "other.yaml")
@@ -286,17 +296,23 @@ class TestDataOfAnotherConfig:
         assert settings.output.name == "mine"
 
     def test_how_flow_is_drawn_stays_unless_it_says_so(self, tmp_path):
-        flow = self.settings(tmp_path, "data: {name: theirs}\n").data.flow
-        assert (flow.step, flow.clip) == (2, 6)
-        flow = self.settings(tmp_path, "data: {flow: {step: 3}}\n").data.flow
-        assert (flow.step, flow.clip) == (3, 20)
+        flow = self.settings(tmp_path, "data: {name: theirs}\n").sources["flow"]
+        assert (flow.step, flow.clip, flow.encoder.model) == (2, 6, "mine")
+        flow = self.settings(tmp_path, "sources: {flow: {step: 3}}\n").sources["flow"]
+        assert (flow.step, flow.clip, flow.encoder.model) == (3, 20, "mine")
+
+    def test_where_a_source_lies_never_stays(self, tmp_path):
+        settings = self.settings(tmp_path, "data: {name: theirs}\nsources: {flow: {store: their/flow}}\n")
+        assert settings.sources["rgb"].store is None
+        flow = settings.sources["flow"]
+        assert (flow.store, flow.step) == (Path("their/flow"), 2)
 
     def test_overrides_are_above_it_wherever_they_stand(self, tmp_path):
-        settings = self.settings(tmp_path, "data: {name: theirs}\n", "data.root=here", "data.flow.step=5")
+        settings = self.settings(tmp_path, "data: {name: theirs}\n", "data.root=here", "sources.flow.step=5")
         assert (settings.data.name, settings.data.root) == ("theirs", Path("here"))
-        assert (settings.data.flow.step, settings.data.flow.clip) == (5, 6)
+        assert (settings.sources["flow"].step, settings.sources["flow"].clip) == (5, 6)
         other = f"data.config={tmp_path / 'other.yaml'}"
-        assert load_settings(tmp_path / "mine.yaml", ["data.root=here", "data.flow.step=5", other]) == settings
+        assert load_settings(tmp_path / "mine.yaml", ["data.root=here", "sources.flow.step=5", other]) == settings
 
     def test_its_base_counts(self, tmp_path):
         write(tmp_path, "data: {name: theirs, root: a}\n", "base.yaml")
@@ -342,7 +358,7 @@ def test_every_setting_has_a_description():
     assert not names
     assert len(list(setting_names())) > 60
     assert list(Settings.model_fields) == [
-        *("data", "frames", "encoder", "episode"),
+        *("data", "sources", "frames", "encoder", "episode"),
         *("model", "training", "evaluation", "corrupt", "output"),
     ]
 
@@ -367,14 +383,28 @@ def test_a_mistyped_model_is_one_error(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("data: {flow: {folder: flows}}", "flow.folder is read with data.flow.method=disk only"),
-        ("data: {store: a, flow_store: a}", "store and flow_store need a folder each"),
+        ("sources: {flow: {folder: flows}}", "folder is read with method=disk only"),
+        ("sources: {rgb: {store: a}, flow: {store: a}}", "sources.rgb and sources.flow have the same store"),
         (
-            "data: {flow: {method: disk, folder: flows}}\ncorrupt: {flow: 'noise:0.1'}",
-            "acts on frames, and flow of method 'disk' is not made from frames",
+            "sources: {flow: {method: disk, folder: flows}}\ncorrupt: {flow: 'noise:0.1'}",
+            "acts on frames, and source 'flow' is not made from frames",
         ),
     ],
 )
 def test_settings_of_flow_that_do_not_go_together(tmp_path, text, message):
     with pytest.raises(ConfigError, match=message):
         load_settings(write(tmp_path, text + "\n"))
+
+
+def test_another_kind_of_source_drops_the_settings_of_the_old_one(tmp_path):
+    path = write(tmp_path, "sources: {flow: {step: 2, clip: 6}}\n")
+    assert load_settings(path, ["sources.flow.kind=frames"]).sources["flow"].kind == "frames"
+    same = load_settings(path, ["sources.flow.kind=flow", "sources.flow.clip=7"]).sources["flow"]
+    assert (same.step, same.clip) == (2, 7)
+
+
+def test_sources_keep_their_order_after_the_default_ones(tmp_path):
+    settings = load_settings(write(tmp_path, "sources: {z: {kind: frames}, flow: {step: 2}, a: {kind: flow}}\n"))
+    assert list(settings.sources) == ["rgb", "flow", "z", "a"]
+    again = load_settings(write(tmp_path, dump_settings(settings), "again.yaml"), ["output.name=mine"])
+    assert again == settings

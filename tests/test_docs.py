@@ -256,7 +256,7 @@ def test_a_guide_can_be_followed(guide, world, tmp_path, monkeypatch, capsys):
                 refused = [word for word in given if word != "--allow-code"]
                 for module in modules:
                     sys.modules.pop(module)
-                assert main([command_of(script), *refused, *SHORT, "data.store=elsewhere"]) == 2
+                assert main([command_of(script), *refused, *SHORT, "sources.rgb.store=elsewhere"]) == 2
                 assert "--allow-code" in capsys.readouterr().err
                 assert not set(modules) & set(sys.modules)
         for language, body in document.blocks:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mdmf.structures import Episode, FlowRule, Preprocess, ViewRule, check_shape
+from mdmf.structures import Episode, Preprocess, ViewRule, check_shape
 
 
 def test_check_shape_names_what_came_and_what_was_expected():
@@ -64,21 +64,6 @@ def test_which_videos_are_there_moves_along_to_another_device():
 
 def test_two_episodes_share_no_masks():
     assert episode().support_present is not episode().support_present
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"method": "raft"}, r"flow method must be one of .*'disk'.*got 'raft'"),
-        ({"camera": "steady"}, "flow camera must be one of"),
-        ({"drawing": "arrows"}, "flow drawing must be one of"),
-        *(({name: 0}, f"flow {name} must be positive, got 0") for name in ("step", "clip", "short_side", "disk_bound")),
-        ({"clip": float("nan")}, "flow clip must be positive, got nan"),
-    ],
-)
-def test_a_flow_rule_is_checked(changes, message):
-    with pytest.raises(ValueError, match=message):
-        FlowRule(**changes)
 
 
 def test_preprocess_is_checked():

@@ -21,4 +21,4 @@ def run(arguments: argparse.Namespace) -> None:
     workspace = open_workspace(arguments, load_settings(arguments.cfg, arguments.overrides))
     print(workspace.extract())
     for source in workspace.sources:
-        print(f"feature store of {source}: {workspace.stores.folder(source)}")
+        print(f"feature store of {source}: {workspace.stores.recipes[source].folder}")

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from mdmf.corruptions import KINDS
-from mdmf.structures import SOURCES
 
 HELP = "trained runs on input that is corrupted more and more"
 TAKES_SETTINGS = True
@@ -15,7 +14,7 @@ TAKES_SETTINGS = True
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--run", required=True, nargs="+", type=Path, metavar="RUN", help="run folders")
-    parser.add_argument("--source", required=True, choices=SOURCES, help="what is corrupted")
+    parser.add_argument("--source", required=True, metavar="SOURCE", help="what is corrupted, such as rgb")
     parser.add_argument("--kind", required=True, choices=KINDS, help="how")
     parser.add_argument("--strengths", required=True, nargs="+", type=float, metavar="X", help="how much; 0: not")
     parser.add_argument("--out", type=Path, default=Path("runs/robustness"), metavar="DIR", help="folder of results")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mdmf.encoders.weights import weights_hash
-from mdmf.structures import Preprocess
+from mdmf.structures import ImageEncoder, Preprocess
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 IDENTITY_KEYS = ("library", "model", "weights", "precision", "weights_hash")
@@ -21,23 +21,14 @@ SMALL_MODEL_PARAMETERS = 20_000_000
 _TEXTS_PER_CALL = 256
 
 
-class FrozenEncoder(Protocol):
-    """An image and text encoder whose weights never change.
+class FrozenEncoder(ImageEncoder, Protocol):
+    """An image and text encoder: D is the size of their joint space.
 
     Attributes:
-        identity: `library`, `model`, `weights`, `precision`, `weights_hash`: what a feature file must name.
-        preprocess: how frames are made ready for `encode_images`, up to and including the crop.
-        feature_size: D, the size of the joint image-text space.
         logit_scale: the multiplier of cosine similarities that the encoder was trained with.
     """
 
-    identity: dict[str, str]
-    preprocess: Preprocess
-    feature_size: int
     logit_scale: float
-
-    def encode_images(self, frames: Tensor) -> Tensor:
-        """Frames (B, S, S, 3), uint8, resized and cropped -> features (B, D), float32, not normalised."""
 
     def encode_texts(self, sentences: list[str]) -> Tensor:
         """B sentences -> features (B, D), float32, not normalised."""

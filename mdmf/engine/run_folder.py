@@ -17,15 +17,16 @@ from typing import Any
 import torch
 
 from mdmf import __version__
-from mdmf.config import ConfigError, dump_settings, load_settings, setting_names
+from mdmf.config import ConfigError, dump_settings, load_settings
 from mdmf.engine.checkpoint import write_json
 from mdmf.files import write_atomic
 from mdmf.models.build import model_sources
-from mdmf.settings import Settings
+from mdmf.nested import flattened
+from mdmf.settings import SOURCE_PLACES, Settings
 
 # Settings that decide nothing about the result of a training run, so that --resume may change them.
 _FREE_ON_RESUME = (
-    *("output.", "data.n_workers", "data.root", "data.store", "data.flow_store", "data.flow.folder"),
+    *("output.", "data.n_workers", "data.root"),
     *("encoder.batch_frames", "training.n_threads", "corrupt."),
     *("evaluation.after_training", "evaluation.baselines", "evaluation.split"),
     *("evaluation.n_episodes", "evaluation.n_way", "evaluation.n_shot"),  # of the test alone; n_query is val's too
@@ -132,11 +133,11 @@ class RunFolder:
         Raises:
             ConfigError: listing what differs.
         """
-        old, new = _flat(self.settings()), _flat(settings)
+        old, new = (flattened(each.model_dump(mode="json")) for each in (self.settings(), settings))
         lines = [
-            f"  {name}: the run has {old[name]!r}, asked for {new[name]!r}"
-            for name, _ in setting_names()
-            if old[name] != new[name] and not name.startswith(_FREE_ON_RESUME)
+            f"  {name}: the run has {old.get(name)!r}, asked for {new.get(name)!r}"
+            for name in dict.fromkeys([*old, *new])
+            if old.get(name) != new.get(name) and not _is_free_on_resume(name)
         ]
         if lines:
             raise ConfigError(
@@ -152,9 +153,9 @@ class RunFolder:
         """
         old, new = (_of_features(each, model_sources(settings.model)) for each in (self.settings(), settings))
         lines = [
-            f"  {name}: the run has {value!r}, asked for {new[name]!r}"
-            for name, value in old.items()
-            if new[name] != value
+            f"  {name}: the run has {old.get(name)!r}, asked for {new.get(name)!r}"
+            for name in dict.fromkeys([*old, *new])
+            if old.get(name) != new.get(name)
         ]
         if lines:
             raise ConfigError("\n".join([f"{self.folder} was trained on other features:", *lines]))
@@ -173,16 +174,20 @@ class RunFolder:
 
 
 def _of_features(settings: Settings, sources: tuple[str, ...]) -> dict[str, Any]:
-    """What decides how the features of some sources look, by the names of the settings."""
-    frames = settings.frames
-    found: dict[str, Any] = {"frames.n_frames": frames.n_frames, "frames.rule": frames.rule}
-    for source in sources:
-        encoder, place = settings.encoder.of(source), "encoder." if source == "rgb" else f"encoder.{source}."
-        found |= {f"{place}{key}": getattr(encoder, key) for key in ("library", "model", "weights")}
-    if "flow" in sources:
-        rule = settings.data.flow.model_dump(exclude={"folder"})
-        found |= {f"data.flow.{key}": value for key, value in rule.items()}
-    return found
+    """What decides the features of some sources, by the names of the settings; encoders as the source uses them."""
+    values: dict[str, Any] = {"frames": settings.frames.model_dump(include={"n_frames", "rule"}), "sources": {}}
+    for name in sources:
+        source = settings.source(name)
+        values["sources"][name] = source.model_dump(mode="json", exclude={*SOURCE_PLACES, "encoder"})
+        if source.needs_encoder:
+            encoder = settings.encoder_of(name).model_dump(include={"library", "model", "weights"})
+            values["sources"][name]["encoder"] = encoder
+    return flattened(values)
+
+
+def _is_free_on_resume(name: str) -> bool:
+    is_place = name.startswith("sources.") and name.endswith(tuple(f".{place}" for place in SOURCE_PLACES))
+    return is_place or name.startswith(_FREE_ON_RESUME)
 
 
 def _first_folder(settings: Settings) -> Path:
@@ -194,18 +199,6 @@ def _step_of(line: str) -> float:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
         return float("inf")
-
-
-def _flat(settings: Settings) -> dict[str, Any]:
-    values = settings.model_dump(mode="json")
-
-    def look_up(name: str) -> Any:
-        value: Any = values
-        for part in name.split("."):
-            value = value[part]
-        return value
-
-    return {name: look_up(name) for name, _ in setting_names()}
 
 
 def environment(seed: int) -> dict[str, Any]:

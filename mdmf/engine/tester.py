@@ -15,6 +15,7 @@ import torch
 from pydantic import BaseModel
 from torch import nn
 
+from mdmf.config import check_settings
 from mdmf.data.episodes import EpisodeSampler
 from mdmf.data.features.bank import FeatureBank
 from mdmf.device import resolve_device
@@ -29,7 +30,6 @@ from mdmf.models.build import is_trained
 from mdmf.models.text_at_test import TextAtTest, combine_with_text
 from mdmf.results import read_test_result
 from mdmf.settings import Settings
-from mdmf.structures import SOURCES
 
 STANDARD_EPISODES = 10_000
 TEXT_WEIGHTS = tuple(round(0.1 * tenth, 1) for tenth in range(11))
@@ -62,7 +62,7 @@ class Protocol:
             checkpoint: weights that are tested in the place of the run's own.
         """
         evaluation, episode, corrupt = settings.evaluation, settings.episode, settings.corrupt
-        corruptions = [f"{source}:{text}" for source in SOURCES if (text := getattr(corrupt, source))]
+        corruptions = [f"{source}:{text}" for source in settings.sources if (text := corrupt.of(source))]
         corruptions += [f"seed:{corrupt.seed}"] if corruptions and corrupt.seed else []
         has_other_data = trained_with is not None and _data_key(settings) != _data_key(trained_with)
         models = [] if checkpoint is None else [f"{checkpoint.stem}-{_text_key(str(checkpoint.resolve()))}"]
@@ -109,7 +109,11 @@ class Protocol:
 
 def _data_key(settings: Settings) -> str:
     """Names the videos, classes, splits and prompts of an experiment; how they are read does not count."""
-    return _key(settings.data, exclude={"n_workers", "decoder", "store", "flow_store"})
+    data = settings.data.model_dump(mode="json", exclude={"n_workers", "decoder"})
+    sources = {
+        name: source.model_dump(mode="json", exclude={"store", "encoder"}) for name, source in settings.sources.items()
+    }
+    return _text_key(json.dumps([data, sources], sort_keys=True))
 
 
 def _key(section: BaseModel, *, exclude: set[str] | None = None) -> str:
@@ -193,8 +197,8 @@ def check_corruptions(workspace: Workspace) -> None:
     Raises:
         ValueError: if it is not.
     """
-    for source in SOURCES:
-        if getattr(workspace.settings.corrupt, source) and source not in workspace.sources:
+    for source in workspace.settings.corrupt.by_source:
+        if source not in workspace.sources:
             raise ValueError(f"corrupt.{source} is set, and nothing that is tested looks at {source}")
 
 
@@ -202,9 +206,10 @@ def read_result(path: Path, settings: Settings) -> dict[str, Any] | None:
     """A test's result, if it and its episodes are there and of these settings; what decides no number may differ."""
     try:
         result = read_test_result(path)
+        tested = check_settings(result["settings"], source=str(path))  # settings of version 0.1 in today's form
     except (OSError, ValueError):
         return None
-    same = _deciding(result["settings"]) == _deciding(settings.model_dump(mode="json"))
+    same = _deciding(tested.model_dump(mode="json")) == _deciding(settings.model_dump(mode="json"))
     return result if same and _episodes_file(path).is_file() else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -27,11 +27,12 @@ from mdmf.device import resolve_device
 from mdmf.encoders.clip import FrozenEncoder, load_encoder
 from mdmf.encoders.prompts import class_sentences, load_prompts
 from mdmf.encoders.text_cache import ClassText, cached_class_text
+from mdmf.engine.recipes import extraction_options, store_recipes
 from mdmf.models.build import build_model, model_sources, reads_text
 from mdmf.resources import resource_folder, shipped_names
-from mdmf.settings import ModelSettings, Settings
+from mdmf.settings import DEFAULT_SOURCE, ModelSettings, Settings
 from mdmf.shapes.world import write_shapes_world
-from mdmf.structures import SOURCES
+from mdmf.structures import VideoRecord
 
 logger = logging.getLogger(__name__)
 
@@ -101,11 +102,20 @@ class Workspace:
 
     @cached_property
     def sources(self) -> tuple[str, ...]:
-        """The sources of features that the test looks at, the baselines' too, in the order `rgb`, `flow`."""
+        """The sources of features that the test looks at, the baselines' too, in the order of the settings."""
         models = [self.settings.model, *map(self._named, self.settings.evaluation.baselines)]
         needed = {source for model in models for source in model_sources(model)}
-        needed |= {"rgb"} if self.needs_text else set()  # the text is that of the frames' encoder
-        return tuple(source for source in SOURCES if source in needed)
+        return self._in_order(needed | ({DEFAULT_SOURCE} if self.needs_text else set()))
+
+    def _in_order(self, names: set[str]) -> tuple[str, ...]:
+        """Declared sources in the order of the settings.
+
+        Raises:
+            ValueError: for one that is not declared.
+        """
+        for name in names:
+            self.settings.source(name)
+        return tuple(name for name in self.settings.sources if name in names)
 
     @cached_property
     def needs_text(self) -> bool:
@@ -113,10 +123,10 @@ class Workspace:
         models = [self.settings.model, *map(self._named, self.settings.evaluation.baselines)]
         return any(map(reads_text, models)) or self.settings.model.text_weight != 0
 
-    def encoder(self, source: str = "rgb") -> FrozenEncoder:
+    def encoder(self, source: str = DEFAULT_SOURCE) -> FrozenEncoder:
         """The frozen encoder of a source; loaded only where something has to be encoded, once for equal settings."""
-        asked = self.settings.encoder.of(source)
-        key = asked.model_dump_json(exclude={"flow"})
+        asked = self.settings.encoder_of(source)
+        key = asked.model_dump_json()
         if key not in self._encoders:
             self._encoders[key] = load_encoder(
                 library=asked.library,
@@ -132,9 +142,12 @@ class Workspace:
     @cached_property
     def stores(self) -> FeatureStores:
         """The features of all videos."""
-        return FeatureStores(
-            self.settings, self.index.records, sources=self.sources, encoder=self.encoder, progress=self.progress
-        )
+        return self._stores(self.index.records, self.sources)
+
+    def _stores(self, records: Sequence[VideoRecord], sources: Iterable[str], *, corruption: str = "") -> FeatureStores:
+        recipes = store_recipes(self.settings, records, sources, corruption=corruption)
+        options = extraction_options(self.settings, progress=self.progress)
+        return FeatureStores(recipes, records, encoder=self.encoder, options=options)
 
     @cached_property
     def test_readers(self) -> dict[str, FeatureReader]:
@@ -143,7 +156,7 @@ class Workspace:
 
     def _corrupted(self, source: str, clean: FeatureReader) -> FeatureReader:
         corrupt = self.settings.corrupt
-        text: str = getattr(corrupt, source)
+        text = corrupt.of(source)
         if not text:
             return clean
         corruption, video_ids = parse_corruption(text), self.stores.first.table.video_id.tolist()
@@ -151,14 +164,7 @@ class Workspace:
             return CorruptedReader(clean, corruption, video_ids=video_ids, source=source, seed=corrupt.seed)
         # Corrupted frames are encoded anew: those of the test's videos alone, scaled as the clean ones are.
         records = [record for record in self.index.records if record.split == self.settings.evaluation.split]
-        stores = FeatureStores(
-            self.settings,
-            records,
-            sources=[source],
-            encoder=self.encoder,
-            corruption=text,
-            progress=self.progress,
-        )
+        stores = self._stores(records, [source], corruption=text)
         place = {video_id: row for row, video_id in enumerate(stores.first.table.video_id)}
         rows = np.array([place.get(video_id, -1) for video_id in video_ids], dtype=np.int64)
         return ReorderedReader(stores.first, rows, feature_scale=clean.feature_scale)
@@ -177,7 +183,7 @@ class Workspace:
     @cached_property
     def text(self) -> ClassText:
         """Text features of every class, kept in the store of the frames that they are compared with."""
-        store = self.stores.opened["rgb"]
+        store = self.stores.opened[DEFAULT_SOURCE]
         return cached_class_text(
             store.folder / "text", self.sentences, identity=store.settings.encoder, encoder=self._encoder_of_store
         )
@@ -188,7 +194,7 @@ class Workspace:
         Raises:
             StoreMismatch: if it is another one, as where the weights behind a name were replaced.
         """
-        encoder, store = self.encoder(), self.stores.opened["rgb"]
+        encoder, store = self.encoder(), self.stores.opened[DEFAULT_SOURCE]
         check_settings(store.folder, read_manifest(store.folder), replace(store.settings, encoder=encoder.identity))
         return encoder
 
@@ -217,8 +223,8 @@ class Workspace:
     @property
     def _own_sources(self) -> tuple[str, ...]:
         """What training and val look at: baselines of the test must change nothing there."""
-        needed = {*model_sources(self.settings.model), *(["rgb"] if self.settings.model.text_weight else [])}
-        return tuple(source for source in SOURCES if source in needed)
+        model = self.settings.model
+        return self._in_order({*model_sources(model), *([DEFAULT_SOURCE] if model.text_weight else [])})
 
     @property
     def video_ids(self) -> np.ndarray:
@@ -344,12 +350,12 @@ class Workspace:
         notes = []
         for source, store in self.stores.opened.items():
             encoder = store.settings.encoder
-            what = "encoder" if self.sources == ("rgb",) else f"encoder of {source}"
+            what = "encoder" if self.sources == (DEFAULT_SOURCE,) else f"encoder of {source}"
             notes.append(f"{what} {encoder['library']} {encoder['model']}, weights {encoder['weights']}")
             if encoder["weights"].startswith("random"):
                 notes.append("THE ENCODER'S WEIGHTS ARE RANDOM: these numbers say nothing about real features")
         for source in self.sources:
-            if text := getattr(self.settings.corrupt, source):
+            if text := self.settings.corrupt.of(source):
                 notes.append(f"{source} corrupted on purpose: {text} (seed {self.settings.corrupt.seed})")
         return notes + self._missing_notes(split)
 
@@ -363,7 +369,7 @@ class Workspace:
             n_lacking = int((~reader.ok[in_split] & usable).sum())
             if n_lacking:
                 notes.append(
-                    f"{n_lacking} of {usable.sum()} videos have no {source}: models of both sources use the "
-                    f"other, models of {source} alone guess"
+                    f"{n_lacking} of {usable.sum()} videos have no {source}: models of more sources use the "
+                    f"others, models of {source} alone guess"
                 )
         return notes

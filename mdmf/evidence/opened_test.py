@@ -21,7 +21,7 @@ from mdmf.engine.workspace import Workspace, as_it_lies
 from mdmf.files import file_sha256
 from mdmf.models.build import is_trained
 from mdmf.models.text_at_test import TextAtTest
-from mdmf.settings import Settings
+from mdmf.settings import DEFAULT_SOURCE, Settings
 
 Arrays = dict[str, np.ndarray]
 
@@ -36,7 +36,7 @@ class _StoredOnly(Workspace):
     def __init__(self, settings: Settings, *, allow_code: bool) -> None:
         super().__init__(as_it_lies(settings), progress=False, allow_code=allow_code)
 
-    def encoder(self, source: str = "rgb") -> FrozenEncoder:
+    def encoder(self, source: str = DEFAULT_SOURCE) -> FrozenEncoder:
         raise FileNotFoundError(
             f"features or texts of {source} are not in the feature store any more, and a report encodes nothing; run "
             "the test again to make them"
@@ -45,7 +45,7 @@ class _StoredOnly(Workspace):
     def check_stores(self) -> None:
         """See that every feature store is there, before anything tries to fill one."""
         for source in self.sources:
-            folder = self.stores.folder(source)
+            folder = self.stores.recipes[source].folder
             if not read_manifest(folder)["complete"]:
                 raise ValueError(f"the feature store {folder} is not finished")
 

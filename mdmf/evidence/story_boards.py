@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mdmf.corruptions import FRAME_KINDS, parse_corruption
+from mdmf.data.sources.frames import FramesSource
 from mdmf.data.views.loader import SourceView, load_clip_views
 from mdmf.distances.alignment import bi_mhm_distance, frame_wise_distance, otam_distance
 from mdmf.distances.pairwise import COSINE_EPS, frame_distance
@@ -21,7 +22,7 @@ from mdmf.layers.prototypes import class_prototypes
 from mdmf.models.baselines import FeatureBaseline, LateFusionBaseline
 from mdmf.models.multi_modal import MultiModal
 from mdmf.models.multi_view import MultiView
-from mdmf.settings import ModelSettings
+from mdmf.settings import DEFAULT_SOURCE, ModelSettings
 from mdmf.structures import Episode, EpisodeOutput, Preprocess
 
 N_OF_EACH = 3
@@ -255,15 +256,15 @@ def _frames(opened: OpenedTest, video_id: str) -> np.ndarray:
     made_for = workspace.stores.first.settings.preprocess
     if made_for is None:
         raise ValueError("the feature store does not say how frames were cut")
-    text = settings.corrupt.rgb
+    text = settings.corrupt.of(DEFAULT_SOURCE)
     harmed = text if text and parse_corruption(text).kind in FRAME_KINDS else ""
     views = load_clip_views(
         record.path,
         video_id=video_id,
-        sources={"rgb": SourceView(_smaller(made_for), corruption=harmed)},
+        sources={DEFAULT_SOURCE: SourceView(FramesSource(), _smaller(made_for), harmed)},
         rule=replace(settings.view_rule.test_view, seed=settings.corrupt.seed),
     )
-    return views.views["rgb"][0]
+    return views.views[DEFAULT_SOURCE][0]
 
 
 def _smaller(made_for: Preprocess) -> Preprocess:

@@ -11,7 +11,6 @@ from mdmf.models.multi_view import MultiView, make_multi_view
 from mdmf.models.two_branch import TwoBranch
 from mdmf.own_code import own_factory
 from mdmf.settings import ModelSettings, Settings
-from mdmf.structures import SOURCES
 
 # Settings of the model section that each maker takes.
 _COMPARED = ("otam_temperature", "otam_directions", "cosine_eps")
@@ -100,7 +99,7 @@ def model_sources(settings: ModelSettings) -> tuple[str, ...]:
     if settings.name in BASELINES:
         return baseline_sources(settings.name)
     if settings.name in (*MULTI_MODAL, "module"):
-        return tuple(modality for modality in SOURCES if modality in settings.modalities)
+        return tuple(modality for modality in ("rgb", "flow") if modality in settings.modalities)
     return ("rgb",)
 
 

@@ -23,9 +23,10 @@ from mdmf.models.presence import query_usable, videos_present
 from mdmf.models.two_branch import LossWeights, TwoBranch
 from mdmf.mutual.fuse import ActiveFusion, WeightedSum
 from mdmf.mutual.selection import ActiveInferenceSelection, ActiveSampleSelection, Strategy
-from mdmf.structures import SOURCES, BranchOutput, Episode
+from mdmf.structures import BranchOutput, Episode
 
 MULTI_MODAL = ("amfar", "amfir", "late_fusion", "early_concat", "early_attention")
+SOURCES = ("rgb", "flow")
 FUSIONS = ("active", "sum", *SOURCES)
 
 

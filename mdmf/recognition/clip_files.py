@@ -20,8 +20,8 @@ from safetensors.numpy import save as to_safetensors
 
 from mdmf.data.features.store import MANIFEST, StoreSettings, check_settings
 from mdmf.data.video.opening import FRAME_SUFFIXES
-from mdmf.encoders.clip import FrozenEncoder
 from mdmf.files import file_sha256, write_atomic
+from mdmf.structures import ImageEncoder
 
 
 def content_key(path: Path) -> str:
@@ -52,7 +52,7 @@ class ClipFiles:
         # What decides random views alone must not part test views that are the same.
         self.asked = replace(asked, rule=asked.rule.test_view)
         key = hashlib.sha256(json.dumps(self.asked.to_json(), sort_keys=True).encode()).hexdigest()[:10]
-        self.folder = parent / f"{asked.modality}-{key}"
+        self.folder = parent / f"{asked.source}-{key}"
 
     def read(self, key: str, part: str) -> dict[str, np.ndarray] | None:
         """What was kept of a clip; None for nothing, or a damaged file: it is made again.
@@ -81,7 +81,7 @@ class ClipFiles:
         manifest = self._manifest()
         return None if manifest is None else StoreSettings.from_json(manifest["settings"])
 
-    def check_encoder(self, encoder: FrozenEncoder) -> None:
+    def check_encoder(self, encoder: ImageEncoder) -> None:
         """Write the manifest, or compare it with the encoder that is about to add features.
 
         Raises:

@@ -7,7 +7,7 @@ preprocessing and encoding are those of the data set's store, and so are the num
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,17 +18,18 @@ from tqdm import tqdm
 from mdmf.data.features.decode_pool import BadVideo, Decoded, DecodePool, DecodeTask, Submitted
 from mdmf.data.features.extractor import MIN_VIDEOS_FOR_WORKERS, encode_views
 from mdmf.data.features.store import StoreSettings
-from mdmf.data.features.stores import FeatureStores, GetEncoder
-from mdmf.data.video.stream import FrameStream, open_stream, picture_chunks
+from mdmf.data.video.stream import FrameStream, open_stream
+from mdmf.data.views.chunks import picture_chunks
 from mdmf.data.views.loader import SourceView, load_clip_views, reason_of
+from mdmf.data.views.view_plan import ViewPlan
 from mdmf.encoders.clip import FrozenEncoder
+from mdmf.engine.recipes import store_recipes
 from mdmf.recognition.clip_files import ClipFiles, content_key
 from mdmf.recognition.windows import WindowRule, Windows, plan_windows
 from mdmf.settings import Settings
 
 _WHOLE = "clip"
 _WINDOW_PARTS = ("numbers", "first_frame", "end_frame", "start_seconds", "end_seconds")
-_NO_FLOW = "a video needs at least 2 frames for optical flow, this one has 1"
 _NOT_FINITE = "the encoder's features of it are not finite"
 
 
@@ -62,7 +63,7 @@ class ClipStore:
     Args:
         folder: where they are kept; it may be deleted any time.
         settings: of the encoders, frames and flow.
-        sources: `rgb`, `flow` or both.
+        sources: names of declared sources.
         encoder: gives the encoder of a source; called when something has to be encoded.
         progress: show a bar for what is encoded.
 
@@ -70,23 +71,31 @@ class ClipStore:
         n_encoded_frames: frames that this object had to encode so far, of all sources.
 
     Raises:
-        ValueError: if flow is to be read from disk.
-        ImportError: if OpenCV lacks the method of flow.
+        ValueError: if a source is not made from the frames of a clip.
+        ImportError: if a package that a source needs is missing.
     """
 
     def __init__(
-        self, folder: Path, settings: Settings, *, sources: Sequence[str], encoder: GetEncoder, progress: bool = False
+        self,
+        folder: Path,
+        settings: Settings,
+        *,
+        sources: Sequence[str],
+        encoder: Callable[[str], FrozenEncoder],
+        progress: bool = False,
     ) -> None:
-        if "flow" in sources and settings.data.flow.method == "disk":
-            raise ValueError(
-                "the model goes by flow that lies on disk (data.flow.method=disk), and own clips have none; take a "
-                "model whose flow is computed"
-            )
+        for name in sources:
+            if not settings.source(name).uses_frames:
+                raise ValueError(
+                    f"the model needs source {name!r}, which is read from files on disk, and own clips have none; take "
+                    f"a model whose sources are made from the frames of a clip"
+                )
         self.sources, self.progress, self.n_encoded_frames = tuple(sources), progress, 0
         self._get_encoder, self._encoders = encoder, dict[str, FrozenEncoder]()
         self._n_workers, self._batch_frames = settings.data.n_workers or 0, settings.encoder.batch_frames
-        asked = FeatureStores(settings, [], sources=self.sources, encoder=encoder)
-        self.files = {source: ClipFiles(folder, asked.asked(source)) for source in self.sources}
+        recipes = store_recipes(settings, (), self.sources)
+        self._sources = {name: recipe.source for name, recipe in recipes.items()}
+        self.files = {name: ClipFiles(folder, recipe.settings) for name, recipe in recipes.items()}
 
     def clips(self, paths: Sequence[Path]) -> list[ClipFeatures | BadClip]:
         """Features of some clips, each as a whole; what is wrong with a clip is its result."""
@@ -150,7 +159,7 @@ class ClipStore:
         with open_stream(path) as video:
             windows = plan_windows(rule, video.n_frames, seconds=video.seconds, view_rule=view_rule)
             numbers, rows = np.unique(windows.numbers, return_inverse=True)
-            problems = {"flow": _NO_FLOW} if "flow" in views and video.n_frames < 2 else {}
+            problems = _impossible(views, ViewPlan(video.n_frames, numbers[None]))
             possible = {source: view for source, view in views.items() if source not in problems}
             encoded = self._encoded_stream(video, numbers, possible)
         shared = {name: getattr(windows, name) for name in _WINDOW_PARTS}
@@ -208,7 +217,7 @@ class ClipStore:
         settings = self._settings(source)
         if settings.preprocess is None:
             raise ValueError(f"{self.files[source].folder} does not say how frames are preprocessed; delete it")
-        return SourceView(settings.preprocess, settings.flow)
+        return SourceView(self._sources[source], settings.preprocess)
 
     def _settings(self, source: str) -> StoreSettings:
         """All that decides the features; the encoder is loaded only where no earlier call has said it."""
@@ -234,6 +243,17 @@ class ClipStore:
             self.files[source].check_encoder(encoder)
             self._encoders[source] = encoder
         return self._encoders[source]
+
+
+def _impossible(views: Mapping[str, SourceView], plan: ViewPlan) -> dict[str, str]:
+    """source -> why it has nothing of a video."""
+    problems = {}
+    for source, view in views.items():
+        try:
+            view.source.needed_frames(plan)
+        except ValueError as error:
+            problems[source] = reason_of(error)
+    return problems
 
 
 def _to_float16(features: np.ndarray) -> np.ndarray:

@@ -25,8 +25,7 @@ from mdmf.recognition.own_clips import SupportClips, find_queries, find_support,
 from mdmf.recognition.own_support import OwnSupport, lacking_sources, make_support, usable_clips
 from mdmf.recognition.predictions import NO_MOMENT, UNKNOWN, Moment, Predictions
 from mdmf.recognition.windows import WindowRule
-from mdmf.settings import Settings
-from mdmf.structures import SOURCES
+from mdmf.settings import DEFAULT_SOURCE, Settings
 
 logger = logging.getLogger(__name__)
 
@@ -109,11 +108,11 @@ class FewShotRecognizer:
         self._folder = DEFAULT_STORE if store is None else Path(store).expanduser()
         self._workspace = Workspace(self.settings, progress=progress, allow_code=allow_code)  # for its encoders
         needed = {*model_sources(self.settings.model)}
-        needed |= {"rgb"} if text != "off" and self.settings.model.text_weight else set()
+        needed |= {DEFAULT_SOURCE} if text != "off" and self.settings.model.text_weight else set()
         self._store = ClipStore(
             self._folder,
             self.settings,
-            sources=[source for source in SOURCES if source in needed],
+            sources=[source for source in self.settings.sources if source in needed],
             encoder=self._workspace.encoder,
             progress=progress,
         )
@@ -163,8 +162,8 @@ class FewShotRecognizer:
             wanted=self.text,
             prompts_are_for_these=self._prompts_are_for_these,
             folder=self._folder / "text",
-            identity=lambda: self._store.identity("rgb"),
-            encoder=lambda: self._store.encoder("rgb"),
+            identity=lambda: self._store.identity(DEFAULT_SOURCE),
+            encoder=lambda: self._store.encoder(DEFAULT_SOURCE),
         )
         self._fitted = _Fitted(
             OwnAnswers(
@@ -335,7 +334,7 @@ def _read_settings(run: RunFolder | None, cfg: str | Path, overrides: list[str])
             "model.text_weight=val is chosen on val classes, and own clips have none; give a number, such as the "
             "text_weight in a test result of the run"
         )
-    if settings.corrupt.rgb or settings.corrupt.flow:
+    if settings.corrupt.by_source:
         raise ValueError("corrupt.* is for tests; own clips are answered as they are")
     return settings
 

@@ -17,7 +17,7 @@ from mdmf.distances.pairwise import cosine_similarity
 from mdmf.encoders.prompts import PromptFile, class_sentences, class_text_features
 from mdmf.encoders.text_cache import FEATURE_NORM
 from mdmf.engine.workspace import Workspace
-from mdmf.settings import Settings
+from mdmf.settings import DEFAULT_SOURCE, CorruptSettings, Settings
 
 SPLIT = "val"  # prompts are chosen on val; test is read by the test alone
 ENSEMBLE = "all together"
@@ -79,7 +79,7 @@ def zero_shot_settings(settings: Settings) -> Settings:
     """The same experiment with the model that is asked here: frames and text, nothing trained, nothing corrupted."""
     model = settings.model.model_copy(update={"name": "zero_shot", "text_weight": 0.0})
     evaluation = settings.evaluation.model_copy(update={"baselines": ()})
-    corrupt = settings.corrupt.model_copy(update={"rgb": "", "flow": ""})
+    corrupt = CorruptSettings(seed=settings.corrupt.seed)
     return settings.model_copy(update={"model": model, "evaluation": evaluation, "corrupt": corrupt})
 
 
@@ -209,14 +209,14 @@ def _mean_frames(workspace: Workspace) -> tuple[Tensor, np.ndarray]:
     """(V, D) mean frames of the usable val videos, and (V,) their classes."""
     number = {name: place for place, name in enumerate(workspace.index.classes[SPLIT])}
     records = [record for record in workspace.index.records if record.split == SPLIT]
-    store = workspace.stores.readers["rgb"]
+    store = workspace.stores.readers[DEFAULT_SOURCE]
     rows = workspace.stores.first.rows_of([record.video_id for record in records])
     usable = store.ok[rows]
     labels = np.array([number[record.class_name] for record in records], dtype=np.int64)[usable]
-    bank = FeatureBank({"rgb": store}, rows[usable], class_text=None)
+    bank = FeatureBank({DEFAULT_SOURCE: store}, rows[usable], class_text=None)
     positions = bank.positions(rows[usable])
     chunks = [positions[start : start + _VIDEOS_AT_ONCE] for start in range(0, len(positions), _VIDEOS_AT_ONCE)]
-    means = [bank.features_at(chunk)["rgb"].float().mean(dim=1) for chunk in chunks]  # (B, T, D) -> (B, D)
+    means = [bank.features_at(chunk)[DEFAULT_SOURCE].float().mean(dim=1) for chunk in chunks]  # (B, T, D) -> (B, D)
     return torch.cat(means) if means else torch.empty(0, store.feature_size), labels
 
 

@@ -29,11 +29,15 @@ def world(tmp_path_factory) -> Path:
     for split, n_classes in (("train", 4), ("val", 3), ("test", 3)):
         for name in SHAPES_SPLIT[split][:n_classes]:
             shutil.copytree(place / "all" / name, place / "videos" / name)
-    common = [f"data.root={place / 'videos'}", f"data.store={place / 'rgb'}", f"data.flow_store={place / 'flow'}"]
+    common = [
+        f"data.root={place / 'videos'}",
+        f"sources.rgb.store={place / 'rgb'}",
+        f"sources.flow.store={place / 'flow'}",
+    ]
     common += [*SMALL, f"output.root={place / 'runs'}"]
     for name, more in (
         ("m2df", ["model.name=m2df", "evaluation.baselines=[zero_shot, otam]"]),
-        ("amfar", ["model.name=amfar", "data.flow.step=2", "data.flow.clip=6", "evaluation.baselines=[otam]"]),
+        ("amfar", ["model.name=amfar", "sources.flow.step=2", "sources.flow.clip=6", "evaluation.baselines=[otam]"]),
     ):
         assert main(["train", "--cfg", "clips", "--quiet", *common, *more, f"output.name={name}"]) == 0
     otam = ["model.name=otam", "output.name=plain", "evaluation.baselines=[prototype]", "episode.n_shot=2"]

@@ -23,7 +23,7 @@ def run(tmp_path_factory):
     root = tmp_path_factory.mktemp("sweep")
     write_shapes_world(root / "videos", n_videos_per_class=2, n_workers=1, progress=False)
     (root / "videos" / "world.json").unlink()
-    paths = [f"data.root={root / 'videos'}", f"data.store={root / 'store'}", f"output.root={root / 'runs'}"]
+    paths = [f"data.root={root / 'videos'}", f"sources.rgb.store={root / 'store'}", f"output.root={root / 'runs'}"]
     assert main(["train", "--cfg", "clips", "--quiet", *SMALL, *paths]) == 0
     return root / "runs" / "clips"
 

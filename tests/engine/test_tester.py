@@ -39,7 +39,7 @@ RUN = {"data": {"name": "clips", "root": "videos"}}
 
 def test_another_flow_is_other_data():
     run = check_settings(RUN, source="run")
-    other = {"data": RUN["data"] | {"flow": {"method": "farneback"}}}
+    other = RUN | {"sources": {"flow": {"method": "farneback"}}}
     assert Protocol.of(check_settings(other, source="test"), trained_with=run).other_data
 
 
@@ -142,7 +142,7 @@ def test_a_test_of_other_settings_or_weights_is_written_beside_the_one_that_is_t
     (tmp_path / f"test_{plain.name}_episodes.npz").touch()
     (tmp_path / f"test_{plain.name}.json").write_text(json.dumps(result))
     assert plain.beside(tmp_path, settings, weights) == plain
-    other = check_settings({"data": RUN["data"] | {"flow": {"step": 2}}}, source="test")
+    other = check_settings(RUN | {"sources": {"flow": {"step": 2}}}, source="test")
     names = {plain.name, plain.beside(tmp_path, other, weights).name, plain.beside(tmp_path, settings, None).name}
     weights.write_bytes(b"b")
     assert len(names | {plain.beside(tmp_path, settings, weights).name}) == 4

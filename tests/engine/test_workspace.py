@@ -13,6 +13,7 @@ from mdmf.config import check_settings
 from mdmf.data.features.store import StoreMismatch
 from mdmf.encoders.prompts import load_prompts
 from mdmf.engine.workspace import Workspace
+from mdmf.nested import merged
 from mdmf.resources import resource_folder
 from mdmf.settings import Settings
 from mdmf.structures import VideoRecord
@@ -32,20 +33,21 @@ def root(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def features(root) -> dict[str, str]:
+def features(root) -> dict[str, dict[str, str]]:
     """Where both stores are, made once."""
-    places = {"store": str(root / "rgb"), "flow_store": str(root / "flow")}
-    Workspace(settings(root, data=places, model={"name": "amfar"}), progress=False).extract()
+    places = places_in(root)
+    Workspace(settings(root, sources=places, model={"name": "amfar"}), progress=False).extract()
     return places
 
 
-def settings(root: Path, *, data: dict | None = None, **sections: dict) -> Settings:
+def settings(root: Path, *, data: dict | None = None, sources: dict | None = None, **sections: dict) -> Settings:
     values = {
         "data": {
             **{"name": "shapes", "root": str(root / "videos"), "class_split": str(root / "split.yaml")},
-            **{"n_workers": 0, "flow": {"short_side": 24, "clip": 6}},
+            **{"n_workers": 0},
             **(data or {}),
         },
+        "sources": merged({"flow": {"short_side": 24, "clip": 6}}, sources or {}),
         "frames": {"n_frames": 3, "n_variants": 2},
         "encoder": {"library": "tiny", "model": "tiny_clip", "weights": "shipped", "device": "cpu"},
         "episode": {"n_way": 2},
@@ -54,8 +56,14 @@ def settings(root: Path, *, data: dict | None = None, **sections: dict) -> Setti
     return check_settings(values | sections, source="test")
 
 
-def workspace(root: Path, features: dict[str, str] | None = None, *, data: dict | None = None, **sections) -> Workspace:
-    return Workspace(settings(root, data=(features or {}) | (data or {}), **sections), progress=False)
+def workspace(
+    root: Path, features: dict[str, dict[str, str]] | None = None, *, sources: dict | None = None, **sections
+) -> Workspace:
+    return Workspace(settings(root, sources=merged(features or {}, sources or {}), **sections), progress=False)
+
+
+def places_in(folder: Path) -> dict[str, dict[str, str]]:
+    return {source: {"store": str(folder / source)} for source in ("rgb", "flow")}
 
 
 @pytest.mark.parametrize(
@@ -113,7 +121,7 @@ class TestEncoder:
 
     def test_unless_it_is_said_otherwise(self, root):
         encoder = {"library": "tiny", "model": "tiny_clip", "weights": "shipped", "device": "cpu"}
-        made = workspace(root, encoder=encoder | {"flow": {"weights": "random"}})
+        made = workspace(root, encoder=encoder, sources={"flow": {"encoder": {"weights": "random"}}})
         assert made.encoder("flow") is made.encoder("flow")
         assert made.encoder("flow") is not made.encoder("rgb")
         assert made.encoder("flow").identity["weights"].startswith("random")
@@ -121,7 +129,7 @@ class TestEncoder:
 
     def test_what_is_said_again_is_no_other_encoder(self, root):
         encoder = {"library": "tiny", "model": "tiny_clip", "weights": "shipped", "device": "cpu"}
-        made = workspace(root, encoder=encoder | {"flow": {"weights": "shipped"}})
+        made = workspace(root, encoder=encoder, sources={"flow": {"encoder": {"weights": "shipped"}}})
         assert made.encoder("flow") is made.encoder("rgb")
 
 
@@ -141,7 +149,7 @@ class TestBanks:
         """`move_left/0` and `move_up_left/0` have one frame, and no flow."""
         write_videos(tmp_path / "videos", one_frame=("move_left/0", "move_up_left/0"))
         (tmp_path / "split.yaml").write_text(SPLIT_FILE)
-        places = {"store": str(tmp_path / "rgb"), "flow_store": str(tmp_path / "flow")}
+        places = places_in(tmp_path)
         made = workspace(tmp_path, places, model={"name": "amfar"})
         ids = made.video_ids
         training = made.bank("train", device="cpu", for_training=True)
@@ -163,7 +171,7 @@ class TestBanks:
     def test_a_baseline_of_flow_takes_no_video_from_the_training_of_a_model_of_frames(self, root, tmp_path):
         write_videos(tmp_path / "videos", one_frame=("move_left/0",))
         (tmp_path / "split.yaml").write_text(SPLIT_FILE)
-        places = {"store": str(tmp_path / "rgb"), "flow_store": str(tmp_path / "flow")}
+        places = places_in(tmp_path)
         alone = workspace(tmp_path, places).bank("train", device="cpu", for_training=True).n_videos
         beside = workspace(tmp_path, places, evaluation={"baselines": ["flow_otam"]})
         assert beside.bank("train", device="cpu", for_training=True).n_videos == alone == 4
@@ -210,12 +218,13 @@ class TestCorruptedTest:
     def test_stores_that_are_set_are_left_as_they_are(self, root, features, harmed, sound):
         """Those of sound frames are read from there, those of corrupted ones are made beside it."""
         made = workspace(root, features, model=AMFAR, corrupt={harmed: "blur:10"})
-        before = {name: (Path(folder) / "features.npy").read_bytes() for name, folder in features.items()}
+        files = [Path(place["store"]) / "features.npy" for place in features.values()]
+        before = [file.read_bytes() for file in files]
         test = made.bank("test", device="cpu", of_test=True).features_at(np.arange(4))
         plain = made.bank("test", device="cpu").features_at(np.arange(4))
         assert torch.equal(test[sound], plain[sound])
         assert not torch.allclose(test[harmed], plain[harmed], atol=1e-1)
-        assert {name: (Path(folder) / "features.npy").read_bytes() for name, folder in features.items()} == before
+        assert [file.read_bytes() for file in files] == before
 
     def test_corruption_without_strength_harms_nothing(self, root, tmp_path, monkeypatch):
         """A head has learned features of the training scale; only what is corrupted may differ."""
@@ -247,12 +256,12 @@ class TestFingerprint:
 
     def test_it_changes_with_the_flow(self, root, features, tmp_path):
         plain = workspace(root, features, model={"name": "amfar"})
-        data = {"flow_store": str(tmp_path / "flow"), "flow": {"short_side": 24, "clip": 3}}
-        changed = workspace(root, features, data=data, model={"name": "amfar"})
+        sources = {"flow": {"store": str(tmp_path / "flow"), "clip": 3}}
+        changed = workspace(root, features, sources=sources, model={"name": "amfar"})
         assert changed.fingerprint != plain.fingerprint
         assert changed.stores.opened["rgb"].folder == plain.stores.opened["rgb"].folder
         only_rgb = {"name": "amfar", "modalities": ["rgb"]}
-        assert workspace(root, features, data=data, model=only_rgb).fingerprint == (
+        assert workspace(root, features, sources=sources, model=only_rgb).fingerprint == (
             workspace(root, features, model=only_rgb).fingerprint
         )
 

@@ -18,8 +18,8 @@ from torch import Tensor
 from mdmf.config import check_settings, load_settings
 from mdmf.data.episodes import EpisodeSampler
 from mdmf.data.features.bank import FeatureBank
-from mdmf.data.features.stores import FeatureStores
 from mdmf.engine.evaluator import evaluate
+from mdmf.engine.recipes import store_recipes
 from mdmf.models.build import build_model
 from mdmf.resources import resource_folder
 from mdmf.settings import Settings
@@ -195,8 +195,8 @@ def config_values(settings: Settings) -> dict[str, str]:
     records = [
         VideoRecord(f"a/{number}.mp4", Path("nowhere") / f"{number}.mp4", "a", "train", None) for number in range(2)
     ]
-    stores = FeatureStores(settings, records, sources=tuple(SIZES), encoder=lambda source: None, progress=False)
-    return {**{source: stores.folder(source).name for source in SIZES}, "weights": state_names(settings)}
+    recipes = store_recipes(settings, records, SIZES)
+    return {**{source: recipe.folder.name for source, recipe in recipes.items()}, "weights": state_names(settings)}
 
 
 def report_files(folder: Path) -> dict[str, str]:

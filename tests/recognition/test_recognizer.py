@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from PIL import Image
 from small_videos import write_videos
 
 from mdmf.config import check_settings
-from mdmf.data.features.stores import FeatureStores
+from mdmf.data.features.stores import ExtractionOptions, FeatureStores
 from mdmf.engine.checkpoint import load_weights, save_weights
+from mdmf.engine.recipes import store_recipes
 from mdmf.engine.run_folder import RunFolder
 from mdmf.engine.workspace import Workspace
 from mdmf.models.build import build_model
@@ -77,16 +79,20 @@ def by_hand(support, queries, folder: Path, settings, model, *, text=None, scale
     encoder = Workspace(settings).encoder
     features, scale, query = {}, {}, {}
     for source in sources:
-        data = {"store": folder / "support", "flow_store": folder / "support_flow"}
-        of_support = FeatureStores(
-            settings.model_copy(update={"data": settings.data.model_copy(update=data)}),
-            records, sources=[source], encoder=encoder, progress=False,
-        ).first  # fmt: skip
-        data = {"store": folder / "query", "flow_store": folder / "query_flow"}
-        of_query = FeatureStores(
-            settings.model_copy(update={"data": settings.data.model_copy(update=data)}),
-            asked, sources=[source], encoder=encoder, progress=False,
-        ).first  # fmt: skip
+        of_support, of_query = (
+            FeatureStores(
+                {
+                    source: replace(
+                        store_recipes(settings, of_part, [source])[source], folder=folder / f"{part}_{source}"
+                    )
+                },
+                of_part,
+                encoder=encoder,
+                options=ExtractionOptions(progress=False),
+            ).first
+            for part, of_part in (("support", records), ("query", asked))
+            for recipe in store_recipes(settings, of_part, [source]).values()
+        )
         scale[source] = (scales or {}).get(source, of_support.feature_scale)
         rows = {record.video_id: of_support.rows_of([record.video_id]) for record in records}
         features[source] = {
@@ -329,7 +335,11 @@ class TestBadInput:
             (["model.text_weight=val"], {}, "give a number"),
             (["corrupt.rgb=noise:0.2"], {}, "is for tests"),
             ([], {"text": "maybe"}, "text must be one of"),
-            (["model.name=flow_otam", "data.flow.method=disk", "data.flow.folder=x"], {}, "flow that lies on disk"),
+            (
+                ["model.name=flow_otam", "sources.flow.method=disk", "sources.flow.folder=."],
+                {},
+                "read from files on disk",
+            ),
         ],
     )
     def test_settings_that_cannot_be(self, make, overrides, arguments, said):
@@ -457,7 +467,8 @@ class TestRuns:
     ) -> RunFolder:
         """A run whose weights are the random ones that it began with."""
         values = {
-            "data": {"name": "shapes", "kind": "folder", "flow": {"step": 2}, **(data or {})},
+            "data": {"name": "shapes", "kind": "folder", **(data or {})},
+            "sources": {"flow": {"step": 2}},
             "encoder": {"library": "tiny", "model": "tiny_clip", "weights": "shipped", "device": "cpu"},
             "frames": {"n_frames": T, "n_variants": 3},
             "model": {"hidden_size": 16, **model},

@@ -249,12 +249,11 @@ class StoreBuilder:
     def _refuse_all_bad(self, videos: Sequence[Mapping[str, Any]]) -> None:
         for chunk in range(self.n_chunks):
             self._record_path(chunk).unlink(missing_ok=True)
-        modality = self.settings.modality
-        to_check = "the data folder and the decoder setting" + (", and the flow settings" if self.settings.flow else "")
+        source = self.settings.source
         reasons = [f"  {self.table.video_id[row]}: {video['reason']}" for row, video in enumerate(videos[:N_EXAMPLES])]
         raise ValueError(
-            "\n".join([f"every one of the {len(videos)} videos is bad for {modality!r}; the first of them:", *reasons])
-            + f"\ncheck {to_check}, then run again"
+            "\n".join([f"every one of the {len(videos)} videos is bad for {source!r}; the first of them:", *reasons])
+            + f"\ncheck the data folder, the decoder setting and sources.{source}, then run again"
         )
 
     def _refresh(self) -> None:

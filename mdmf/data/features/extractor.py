@@ -10,7 +10,6 @@ from collections import Counter, deque
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,11 +19,9 @@ from mdmf.data.features.builder import StoreBuilder, VideoOutcome
 from mdmf.data.features.claims import JointClaim, claim_chunks, joint_groups, unfinished
 from mdmf.data.features.decode_pool import BadVideo, ClipLoader, Decoded, DecodePool, DecodeTask, Submitted
 from mdmf.data.features.store import FeatureStore, StoreSettings, check_settings, read_manifest
+from mdmf.data.sources.source import PictureSource
 from mdmf.data.views.loader import ClipViews, SourceView, load_clip_views
-from mdmf.structures import VideoRecord, ViewRule
-
-if TYPE_CHECKING:
-    from mdmf.encoders.frozen import FrozenEncoder
+from mdmf.structures import ImageEncoder, VideoRecord, ViewRule
 
 POLL_SECONDS = 0.2  # between looks at what other processes have finished
 MIN_VIDEOS_FOR_WORKERS = 32  # for fewer, starting processes takes longer than it saves
@@ -103,8 +100,8 @@ def extract_features(
     records: Sequence[VideoRecord],
     stores: Mapping[str, StoreBuilder],
     *,
-    encoders: Mapping[str, FrozenEncoder] | None,
-    flow_folder: Path | None = None,
+    sources: Mapping[str, PictureSource],
+    encoders: Mapping[str, ImageEncoder],
     n_workers: int | None = None,
     batch_frames: int = 256,
     encodes_on_cpu: bool = False,
@@ -119,9 +116,9 @@ def extract_features(
 
     Args:
         records: the videos of the stores, in any order.
-        stores: source (the store's modality) -> from `StoreBuilder.create_or_open`.
+        stores: source -> from `StoreBuilder.create_or_open`.
+        sources: source -> what makes its pictures.
         encoders: source -> its encoder; those of finished stores may be missing.
-        flow_folder: where the flows lie, for a flow rule of method `disk`.
         n_workers: processes that decode; 0 decodes in this one; None chooses by the number of videos and cores.
         batch_frames: most frames an encoder is given at once.
         encodes_on_cpu: the encoders compute on the cores that the workers decode on.
@@ -133,14 +130,11 @@ def extract_features(
         ValueError: if every video is bad for a source, or a feature is too large for float16.
     """
     started = time.perf_counter()
-    for source, store in stores.items():
-        if store.settings.modality != source:
-            raise ValueError(f"{store.folder} is a store of {store.settings.modality!r}, given as that of {source!r}")
     left = unfinished(stores)
     work = _Work(
         paths={record.video_id: record.path for record in records},
-        encoders={source: _checked_encoder(source, store, encoders or {}) for source, store in left.items()},
-        views={source: _source_view(store.settings, flow_folder) for source, store in left.items()},
+        encoders={source: _checked_encoder(source, store, encoders) for source, store in left.items()},
+        views={source: _source_view(sources[source], store.settings) for source, store in left.items()},
         batch_frames=batch_frames,
         encodes_on_cpu=encodes_on_cpu,
     )
@@ -158,7 +152,7 @@ def extract_features(
 
 
 def encode_views(
-    clips: Sequence[Decoded], *, source: str, encoder: FrozenEncoder, settings: StoreSettings, batch_frames: int
+    clips: Sequence[Decoded], *, source: str, encoder: ImageEncoder, settings: StoreSettings, batch_frames: int
 ) -> tuple[np.ndarray, list[VideoOutcome]]:
     """Features (videos, A, T, D) float32 of one source of decoded videos, zeros for bad ones, and what became of each.
 
@@ -195,7 +189,7 @@ class _Work:
     """
 
     paths: Mapping[str, Path]
-    encoders: Mapping[str, FrozenEncoder]
+    encoders: Mapping[str, ImageEncoder]
     views: Mapping[str, SourceView]
     batch_frames: int
     encodes_on_cpu: bool
@@ -294,7 +288,7 @@ def _outcome(clip: Decoded, source: str) -> VideoOutcome:
     return VideoOutcome(n_frames=clip.n_frames, fps=clip.fps)
 
 
-def _checked_encoder(source: str, store: StoreBuilder, encoders: Mapping[str, FrozenEncoder]) -> FrozenEncoder:
+def _checked_encoder(source: str, store: StoreBuilder, encoders: Mapping[str, ImageEncoder]) -> ImageEncoder:
     if source not in encoders:
         raise ValueError(
             f"the feature store {store.folder} is not finished: an encoder of {source!r} is needed to go on"
@@ -310,10 +304,10 @@ def _checked_encoder(source: str, store: StoreBuilder, encoders: Mapping[str, Fr
     return encoder
 
 
-def _source_view(settings: StoreSettings, flow_folder: Path | None) -> SourceView:
+def _source_view(source: PictureSource, settings: StoreSettings) -> SourceView:
     if settings.preprocess is None:
         raise ValueError("the settings of a feature store without preprocess cannot be decoded for")
-    return SourceView(settings.preprocess, settings.flow, flow_folder, settings.corruption)
+    return SourceView(source, settings.preprocess, settings.corruption)
 
 
 def _summary(store: StoreBuilder, n_own: int, n_frames: int) -> SourceSummary:
@@ -339,7 +333,7 @@ def _n_cores() -> int:
 
 
 def _bar(stores: Mapping[str, StoreBuilder], progress: bool) -> tqdm:
-    names = f"encoding {' and '.join(stores)}" if "flow" in stores else "encoding"
+    names = f"encoding {' and '.join(stores)}" if len(stores) > 1 else "encoding"
     total = len(next(iter(stores.values())).table)
     return tqdm(total=total, initial=_n_finished(stores), desc=names, unit=" videos", disable=not progress)
 

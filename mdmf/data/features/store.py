@@ -10,21 +10,21 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mdmf.files import write_atomic
-from mdmf.structures import FlowRule, Preprocess, VideoRecord, ViewRule
+from mdmf.nested import flattened
+from mdmf.structures import Preprocess, VideoRecord, ViewRule
 
 MANIFEST, VIDEOS, FEATURES = "manifest.json", "videos.csv", "features.npy"
 FORMAT = 1
 COLUMNS = ("row", "video_id", "class_name", "group", "frames", "fps", "status", "reason")
 N_EXAMPLES = 3
 _TRAINING_VARIANT_KEYS = frozenset({"crop_scale_min", "jitter", "flip", "seed"})
-_COMPUTED_FLOW_KEYS, _DISK_FLOW_KEYS = frozenset({"flow.step", "flow.short_side"}), frozenset({"flow.disk_bound"})
 
 
 class StoreMismatch(ValueError):  # noqa: N818 (an "Error" would add nothing: it is raised, and it is a ValueError)
@@ -36,54 +36,59 @@ class StoreSettings:
     """All that decides the numbers in a store.
 
     Attributes:
+        source: name of the source.
         encoder: identity of the encoder.
         rule: which frames are encoded, and which part of them.
         preprocess: None until the encoder is loaded: the store can be checked then, but not made.
         feature_size: D, likewise.
-        modality: name of the source.
-        flow: how flow is computed and drawn; for the source `flow`.
-        flow_files: identifies the files that flow is read from.
+        contents: what else decides the features, see `Source.contents`.
+        unused_contents: keys of `contents` in which stores may differ; not stored.
         corruption: what was done to the pixels on purpose, such as `noise:0.2`.
     """
 
+    source: str
     encoder: Mapping[str, str]
     rule: ViewRule
     preprocess: Preprocess | None = None
     feature_size: int | None = None
-    modality: str = "rgb"
-    flow: FlowRule | None = None
-    flow_files: str = ""
+    contents: Mapping[str, Any] = field(default_factory=dict)
+    unused_contents: frozenset[str] = field(default=frozenset(), compare=False)
     corruption: str = ""
 
-    def __post_init__(self) -> None:
-        if (self.modality == "flow") != (self.flow is not None):
-            raise ValueError(
-                f"modality 'flow' needs a flow rule, and no other has one; got modality {self.modality!r} and "
-                f"flow = {self.flow}"
-            )
-
     def to_json(self) -> dict[str, Any]:
-        """The settings as JSON gives them back: plain values, lists in the place of tuples; the view rule is flattened.
+        """The settings as JSON gives them back; one level of nesting, but for the view rule, which is flattened.
 
-        `flow`, `flow_files` and `corruption` are left out where there is none: the text is then that of stores from
-        before them.
+        The text is the one that stores have had since the first version: it names their folders.
         """
-        values = json.loads(json.dumps(asdict(self)))
-        values = {"encoder": values.pop("encoder"), **values.pop("rule"), **values}
-        return {key: value for key, value in values.items() if value or key not in ("flow", "flow_files", "corruption")}
+        values = {
+            "encoder": dict(self.encoder),
+            **asdict(self.rule),
+            "preprocess": None if self.preprocess is None else asdict(self.preprocess),
+            "feature_size": self.feature_size,
+            "modality": self.source,
+            **self.contents,
+            **({"corruption": self.corruption} if self.corruption else {}),
+        }
+        return json.loads(json.dumps(values))  # type: ignore[no-any-return]
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> StoreSettings:
         """The inverse of `to_json`."""
-        plain = dict(values)
-        rule = ViewRule(**{field.name: plain.pop(field.name) for field in fields(ViewRule)})
-        if plain.get("preprocess") is not None:
-            preprocess = plain["preprocess"]
+        others = dict(values)
+        rule = ViewRule(**{field.name: others.pop(field.name) for field in fields(ViewRule)})
+        preprocess = others.pop("preprocess")
+        if preprocess is not None:
             colours = {"mean": tuple(preprocess["mean"]), "std": tuple(preprocess["std"])}
-            plain["preprocess"] = Preprocess(**preprocess | colours)
-        if plain.get("flow") is not None:
-            plain["flow"] = FlowRule(**plain["flow"])
-        return cls(rule=rule, **plain)
+            preprocess = Preprocess(**preprocess | colours)
+        return cls(
+            source=others.pop("modality"),
+            encoder=others.pop("encoder"),
+            rule=rule,
+            preprocess=preprocess,
+            feature_size=others.pop("feature_size"),
+            corruption=others.pop("corruption", ""),
+            contents={key: value for key, value in others.items() if value is not None},
+        )
 
 
 @dataclass(frozen=True)
@@ -297,13 +302,13 @@ def check_settings(folder: Path, manifest: Mapping[str, Any], settings: StoreSet
     Raises:
         StoreMismatch: naming every setting that differs, with both values.
     """
-    stored, asked = ({"corruption": ""} | _flatten(values) for values in (manifest["settings"], settings.to_json()))
+    stored, asked = ({"corruption": ""} | flattened(values) for values in (manifest["settings"], settings.to_json()))
     if asked["modality"] != stored["modality"]:
         raise StoreMismatch(
             f"{folder} is a store of {stored['modality']} features, asked for {asked['modality']}; "
             f"give each a folder of its own"
         )
-    ignored = _ignored_keys(stored, asked)
+    ignored = settings.unused_contents | _ignored_keys(stored, asked)
     lines = [
         f"  {key}: the store has {stored.get(key)!r}, asked for {value!r}"
         for key, value in asked.items()
@@ -346,19 +351,10 @@ def write_atomically(path: Path, text: str) -> None:
     write_atomic(path, text.encode("utf-8", errors="surrogateescape"))
 
 
-def _flatten(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """One level of nesting as dotted keys: `encoder.model`."""
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        flat |= {f"{key}.{inner}": item for inner, item in value.items()} if isinstance(value, dict) else {key: value}
-    return flat
-
-
 def _ignored_keys(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> frozenset[str]:
     ignored: frozenset[str] = frozenset()
     if stored["n_variants"] == asked["n_variants"] == 1:
         ignored |= _TRAINING_VARIANT_KEYS - ({"seed"} if asked["corruption"] else set())  # noise goes by the seed
-    ignored |= _COMPUTED_FLOW_KEYS if asked.get("flow.method") == "disk" else _DISK_FLOW_KEYS
     weights_hash = asked.get("encoder.weights_hash")
     if weights_hash and weights_hash == stored.get("encoder.weights_hash"):
         ignored |= {"encoder.weights"}  # the same weights under another name, such as a file that was moved

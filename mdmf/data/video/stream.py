@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -14,11 +13,6 @@ from mdmf.data.video.frame_folder import FrameFolderReader
 from mdmf.data.video.packets import read_packet_table
 from mdmf.data.video.pyav_reader import PyavReader, decoding_runs
 from mdmf.data.video.reader import VideoError
-from mdmf.data.views.loader import SourceView
-from mdmf.data.views.preprocess import resize_crop
-from mdmf.data.views.view_plan import ViewPlan
-
-CHUNK_FRAMES = 16  # 100 MB of full HD
 
 NumberedFrame = tuple[int, np.ndarray]
 
@@ -114,75 +108,3 @@ def open_stream(path: Path) -> FileStream | FolderStream:
         VideoError: with the reason, for whatever cannot be read as a video.
     """
     return FolderStream(path) if path.is_dir() else FileStream(path)
-
-
-@dataclass(frozen=True)
-class _Chunk:
-    """Frame numbers of one step, and what each source needs for them (ascending, different)."""
-
-    numbers: np.ndarray
-    needed: dict[str, np.ndarray]
-
-    @property
-    def all_needed(self) -> np.ndarray:
-        return np.unique(np.concatenate(list(self.needed.values())))
-
-
-def picture_chunks(
-    video: FrameStream, numbers: np.ndarray, sources: Mapping[str, SourceView], *, chunk_frames: int = CHUNK_FRAMES
-) -> Iterator[dict[str, np.ndarray]]:
-    """What the encoders see of some frames, a few at a time, in one pass through the video.
-
-    A frame's flow points to its neighbour in the whole video, not in a window of it.
-
-    Args:
-        numbers: (F,) ascending, different.
-        sources: source -> what it asks for; no flow from disk.
-
-    Yields:
-        source -> (n, S, S, 3) uint8, for the next n numbers.
-
-    Raises:
-        VideoError: if a frame cannot be decoded.
-        ValueError: if flow is asked of a single frame.
-    """
-    parts = np.split(numbers, range(chunk_frames, len(numbers), chunk_frames))
-    chunks = [_Chunk(part, {name: _needed(part, asked, video) for name, asked in sources.items()}) for part in parts]
-    every = np.unique(np.concatenate([chunk.all_needed for chunk in chunks]))
-    # Flow at the end of a video looks back, so a frame is held until no later chunk asks for it.
-    oldest = np.minimum.accumulate([chunk.all_needed[0] for chunk in reversed(chunks)])[::-1]
-    frames = video.stream(every.tolist())
-    held: dict[int, np.ndarray] = {}
-    latest = -1
-    for chunk, first_needed in zip(chunks, oldest.tolist(), strict=True):
-        held = {number: frame for number, frame in held.items() if number >= first_needed}
-        while latest < chunk.all_needed[-1]:
-            latest, frame = next(frames)
-            held[latest] = frame
-        yield {source: _pictures(chunk, source, asked, video, held) for source, asked in sources.items()}
-
-
-def _plan(numbers: np.ndarray, video: FrameStream) -> ViewPlan:
-    return ViewPlan(video.n_frames, numbers[None])
-
-
-def _needed(numbers: np.ndarray, asked: SourceView, video: FrameStream) -> np.ndarray:
-    if asked.flow is None:
-        return numbers
-    from mdmf.data.views.flow_views import frame_pairs
-
-    return np.unique(frame_pairs(_plan(numbers, video), asked.flow))
-
-
-def _pictures(
-    chunk: _Chunk, source: str, asked: SourceView, video: FrameStream, held: Mapping[int, np.ndarray]
-) -> np.ndarray:
-    """(n, S, S, 3) of one source."""
-    needed = chunk.needed[source]
-    if asked.flow is None:
-        return np.stack([resize_crop(held[number], asked.preprocess) for number in needed.tolist()])
-    from mdmf.data.views.flow_views import computed_flow_views
-
-    frames = np.stack([held[number] for number in needed.tolist()])
-    plan = _plan(chunk.numbers, video)
-    return computed_flow_views(needed, frames, plan=plan, rule=asked.flow, preprocess=asked.preprocess)[0]

@@ -13,18 +13,7 @@ import json
 import numpy as np
 from PIL import Image, ImageFilter
 
-from mdmf.corruptions import FRAME_KINDS, KINDS, Corruption, parse_corruption
-
-__all__ = [
-    "FRAME_KINDS",
-    "KINDS",
-    "Corruption",
-    "corrupt_features",
-    "corrupt_frames",
-    "corruption_generator",
-    "is_missing",
-    "parse_corruption",
-]
+from mdmf.corruptions import FRAME_KINDS, Corruption
 
 
 def corruption_generator(seed: int, video_id: str, source: str) -> np.random.Generator:

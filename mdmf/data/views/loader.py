@@ -1,60 +1,38 @@
 """From a video to what encoders take: the test view and random views for training, of each source, decoded in one go.
 
-Imports neither torch nor pandas, and OpenCV only once flow is asked for; takes and gives plain values: this is what
-runs in spawned decode workers.
+Imports neither torch nor pandas, and OpenCV only once flow is asked for: this is what runs in spawned decode workers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from mdmf.corruptions import parse_corruption
+from mdmf.data.sources.source import PictureSource
 from mdmf.data.video.opening import open_video
 from mdmf.data.video.reader import VideoReader
-from mdmf.data.views.corruption import corrupt_frames, corruption_generator, parse_corruption
-from mdmf.data.views.preprocess import random_crop, resize_crop
-from mdmf.data.views.view_plan import ViewPlan, plan_views
-from mdmf.structures import FlowRule, Preprocess, ViewRule
-
-PlanFor = Callable[[int], ViewPlan]  # frames of a video -> the plan of its views
-OpenReader = Callable[[], VideoReader]
+from mdmf.data.views.corruption import corrupt_frames, corruption_generator
+from mdmf.data.views.view_plan import Footage, ViewPlan, plan_views
+from mdmf.structures import Preprocess, ViewRule
 
 
 @dataclass(frozen=True)
 class SourceView:
-    """What one source of features (`rgb`, `flow`) asks of the loader.
+    """What one source asks of the loader.
 
     Attributes:
+        source: makes the pictures.
         preprocess: what its encoder takes.
-        flow: how its flow is had and drawn; None for the frames themselves.
-        flow_folder: where flows lie, for `FlowRule.method` `disk`.
         corruption: what is done to the frames that this source sees, such as `noise:0.2`; "" for nothing.
     """
 
+    source: PictureSource
     preprocess: Preprocess
-    flow: FlowRule | None = None
-    flow_folder: Path | None = None
     corruption: str = ""
-
-    def __post_init__(self) -> None:
-        if self.is_on_disk and self.flow_folder is None:
-            raise ValueError("flow of method 'disk' needs the folder that the flows lie in")
-        if self.is_on_disk and self.corruption:
-            raise ValueError(
-                f"the corruption {self.corruption!r} acts on frames, flow of method 'disk' is not made from frames; "
-                f"compute the flow, or corrupt features"
-            )
-        if self.corruption:
-            parse_corruption(self.corruption)  # here, not in a worker, where it would be the fault of every video
-
-    @property
-    def is_on_disk(self) -> bool:
-        """Whether its pixels come from flow files, not from the video."""
-        return self.flow is not None and self.flow.method == "disk"
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,22 +83,19 @@ def load_clip_views(path: Path, *, video_id: str, sources: Mapping[str, SourceVi
     """
     if not sources:
         raise ValueError("no source is asked for; name at least one, such as 'rgb'")
-    plan_for = partial(plan_views, rule, video_id=video_id)
-    footage = _read_footage(partial(open_video, path, decoder=rule.decoder), sources, plan_for)
+    video = _read_video(path, video_id, sources, rule)
     views: dict[str, np.ndarray] = {}
-    for source, asked in sources.items():
+    for name, view in sources.items():
         try:
-            if asked.is_on_disk:
-                views[source] = _disk_views(source, asked, footage, video_id=video_id, plan_for=plan_for)
-            else:
-                views[source] = _frame_views(source, asked, footage, noise=(rule.seed, video_id, source))
+            footage = _footage(video, name, view, video_id, rule)
+            views[name] = view.source.views(footage, view.preprocess)
         except (ValueError, OSError) as error:
-            footage.errors[source] = error
-    problems = {source: reason_of(footage.errors[source]) for source in sources if source not in views}
+            video.errors[name] = error
+    problems = {name: reason_of(video.errors[name]) for name in sources if name not in views}
     if not views:
-        first_error = footage.errors[next(iter(sources))]
+        first_error = video.errors[next(iter(sources))]
         raise first_error if len(sources) == 1 else NoViews(problems) from first_error
-    return ClipViews(views, problems, footage.n_frames, footage.fps)
+    return ClipViews(views, problems, video.n_frames, video.fps)
 
 
 def reason_of(error: Exception) -> str:
@@ -129,13 +104,13 @@ def reason_of(error: Exception) -> str:
 
 
 @dataclass(eq=False)
-class _Footage:
+class _ReadVideo:
     """What could be read of a video.
 
     Attributes:
         plan: None where the video cannot be opened.
         fps: its frames per second, if it says.
-        n_frames: its frames; where it cannot be opened, as many as its flows on disk are of.
+        n_frames: its frames; where it cannot be opened, as many as a source that needs no video says.
         needed: source -> numbers of the frames that its views are made from, in the order of the views, with repeats.
         frames: source -> (n, H, W, 3), these frames in ascending order, each once.
         errors: source -> why it has no frames, or no views.
@@ -149,104 +124,65 @@ class _Footage:
     errors: dict[str, Exception] = field(default_factory=dict)
 
 
-def _read_footage(open_reader: OpenReader, sources: Mapping[str, SourceView], plan_for: PlanFor) -> _Footage:
+def _read_video(path: Path, video_id: str, sources: Mapping[str, SourceView], rule: ViewRule) -> _ReadVideo:
     """Read the frames of all sources in one go."""
-    footage = _Footage()
+    video = _ReadVideo()
     try:
-        with open_reader() as reader:
-            footage.n_frames, footage.fps = reader.n_frames, reader.fps
-            footage.plan = plan_for(reader.n_frames)
-            footage.needed, footage.errors = _needed_frames(sources, footage.plan)
-            if footage.needed:
-                _read_frames(reader, open_reader, footage)
+        with open_video(path, decoder=rule.decoder) as reader:
+            video.n_frames, video.fps = reader.n_frames, reader.fps
+            video.plan = plan_views(rule, reader.n_frames, video_id)
+            for name, view in sources.items():
+                try:
+                    video.needed[name] = view.source.needed_frames(video.plan)
+                except ValueError as error:
+                    video.errors[name] = error
+            if any(len(numbers) for numbers in video.needed.values()):
+                _read_frames(reader, path, rule, video)
     except (ValueError, OSError) as error:
-        footage.errors = dict.fromkeys(sources, error)
-    return footage
+        video.errors = dict.fromkeys(sources, error)
+    return video
 
 
-def _needed_frames(
-    sources: Mapping[str, SourceView], plan: ViewPlan
-) -> tuple[dict[str, np.ndarray], dict[str, Exception]]:
-    """What a source needs of the video, and why another can have nothing."""
-    needed: dict[str, np.ndarray] = {}
-    errors: dict[str, Exception] = {}
-    for source, asked in sources.items():
-        if asked.flow is None:
-            needed[source] = plan.numbers.ravel()
-        elif not asked.is_on_disk:
-            from mdmf.data.views.flow_views import frame_pairs
-
-            try:
-                needed[source] = frame_pairs(plan, asked.flow).ravel()
-            except ValueError as error:
-                errors[source] = error
-        elif plan.generators:
-            needed[source] = plan.numbers[0, :1]  # random boxes go by the size of the video's frames
-    return needed, errors
-
-
-def _read_frames(reader: VideoReader, open_reader: OpenReader, footage: _Footage) -> None:
+def _read_frames(reader: VideoReader, path: Path, rule: ViewRule, video: _ReadVideo) -> None:
     """Read all frames at once; where that fails, those of each source by itself, as if it were alone."""
-    together = np.unique(np.concatenate(list(footage.needed.values())))
+    wanted = {name: np.unique(numbers) for name, numbers in video.needed.items() if len(numbers)}
+    together = np.unique(np.concatenate(list(wanted.values())))
     try:
         frames = reader.read(together)
     except (ValueError, OSError) as error:
-        for source, numbers in footage.needed.items():
-            own = np.unique(numbers)
+        for name, numbers in wanted.items():
             try:
-                if len(own) == len(together):
+                if len(numbers) == len(together):
                     raise error
-                with open_reader() as own_reader:
-                    footage.frames[source] = own_reader.read(own)
-            except (ValueError, OSError) as own_error:
-                footage.errors[source] = own_error
+                with open_video(path, decoder=rule.decoder) as reader_of_source:
+                    video.frames[name] = reader_of_source.read(numbers)
+            except (ValueError, OSError) as error_of_source:
+                video.errors[name] = error_of_source
         return
-    for source, numbers in footage.needed.items():
-        own = np.unique(numbers)
-        is_all = len(own) == len(together)  # then it need not be copied
-        footage.frames[source] = frames if is_all else frames[np.searchsorted(together, own)]
+    for name, numbers in wanted.items():
+        is_all = len(numbers) == len(together)  # then it need not be copied
+        video.frames[name] = frames if is_all else frames[np.searchsorted(together, numbers)]
 
 
-def _frame_views(source: str, asked: SourceView, footage: _Footage, *, noise: tuple[int, str, str]) -> np.ndarray:
-    """(A, T, S, S, 3) of the frames, or of flow that is computed from them."""
-    if footage.plan is None or source not in footage.frames:
-        raise footage.errors[source]
-    numbers, first_needed = np.unique(footage.needed[source], return_index=True)
-    frames = footage.frames[source]
-    if asked.corruption:
+def _footage(video: _ReadVideo, name: str, view: SourceView, video_id: str, rule: ViewRule) -> Footage:
+    """What a source is given, corrupted where that is asked for.
+
+    Raises:
+        ValueError: what kept the frames that the source is made from, or all that it has, from being read.
+    """
+    plan = video.plan
+    if name not in video.frames and view.source.uses_frames:
+        raise video.errors[name]
+    if plan is None:
+        video.n_frames = view.source.n_frames_of(video_id)
+        plan = plan_views(rule, video.n_frames, video_id)
+    if name not in video.frames:
+        return Footage(video_id, plan, np.empty(0, np.int64), np.empty((0, 0, 0, 3), np.uint8))
+    numbers, first_needed = np.unique(video.needed[name], return_index=True)
+    frames = video.frames[name]
+    if view.corruption:
         # Noise is drawn frame by frame in the order of need: a view does not depend on how many follow it.
         order = np.argsort(first_needed)
-        harmed = corrupt_frames(frames[order], parse_corruption(asked.corruption), corruption_generator(*noise))
-        frames = harmed[np.argsort(order)]
-    if asked.flow is not None:
-        from mdmf.data.views.flow_views import computed_flow_views
-
-        return computed_flow_views(numbers, frames, plan=footage.plan, rule=asked.flow, preprocess=asked.preprocess)
-    return _cut_frames(frames, np.searchsorted(numbers, footage.plan.numbers), footage.plan, asked.preprocess)
-
-
-def _cut_frames(frames: np.ndarray, places: np.ndarray, plan: ViewPlan, preprocess: Preprocess) -> np.ndarray:
-    """(n, H, W, 3) frames and (A, T) places in them -> (A, T, S, S, 3)."""
-    test_places, *random_places = places
-    views = [np.stack([resize_crop(frames[place], preprocess) for place in test_places])]
-    crops = plan.crops(frames.shape[1], frames.shape[2], preprocess)
-    for (box, mirrored), view_places in zip(crops, random_places, strict=True):
-        views.append(np.stack([random_crop(frames[place], preprocess, box, flip=mirrored) for place in view_places]))
-    return np.stack(views)
-
-
-def _disk_views(source: str, asked: SourceView, footage: _Footage, *, video_id: str, plan_for: PlanFor) -> np.ndarray:
-    """(A, T, S, S, 3) of flow that lies on disk, whether or not the video can be read."""
-    from mdmf.data.views.flow_files import FlowFolder, find_flow_folder
-    from mdmf.data.views.flow_views import disk_flow_views
-
-    if asked.flow is None or asked.flow_folder is None:
-        raise ValueError(f"source {source!r} has no flow on disk")
-    folder = FlowFolder(find_flow_folder(asked.flow_folder, video_id), bound=asked.flow.disk_bound)
-    plan = footage.plan
-    if plan is None:
-        footage.n_frames = folder.n_flows + 1
-        plan = plan_for(footage.n_frames)
-    frames = footage.frames.get(source)
-    frame_size = None if frames is None else (frames.shape[1], frames.shape[2])
-    return disk_flow_views(folder, plan=plan, rule=asked.flow, preprocess=asked.preprocess, frame_size=frame_size)
+        generator = corruption_generator(rule.seed, video_id, name)
+        frames = corrupt_frames(frames[order], parse_corruption(view.corruption), generator)[np.argsort(order)]
+    return Footage(video_id, plan, numbers, frames)

@@ -6,14 +6,14 @@ down, in pixels of the size at which it was computed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from itertools import pairwise
 from typing import Any
 
 import cv2
 import numpy as np
-
-from mdmf.structures import CAMERA_REMOVALS, FLOW_DRAWINGS, FlowRule
 
 # Length of each passage of Middlebury's wheel, and the colours between which it passes (Baker et al., "A Database and
 # Evaluation Methodology for Optical Flow", IJCV 2011, and the colour code published with it).
@@ -33,35 +33,6 @@ _MIN_HOMOGRAPHY_INLIERS = 0.25
 _RANSAC_THRESHOLD = 1.0
 
 
-def neighbour_frames(numbers: np.ndarray, n_available: int, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """The two frames whose flow stands for each frame; the first one always comes earlier, so flow points forward.
-
-    Frame i has the pair (i, i + step); where that leaves the video, (i - step, i). A step that is longer than the video
-    is lowered to n_available - 1; a frame from which it leaves a short video on both sides has the last pair that
-    fits, so that displacements of one video are all over the same time.
-
-    Args:
-        numbers: (T,) frame numbers, 0 to n_available - 1.
-
-    Returns:
-        (T,) numbers of the first frames and (T,) of the second ones.
-
-    Raises:
-        ValueError: if the video has fewer than 2 frames, a number is no frame of it, or `step` is not positive.
-    """
-    numbers = np.asarray(numbers)
-    if n_available < 2:
-        raise ValueError(f"a video needs at least 2 frames for optical flow, this one has {n_available}; drop it")
-    if step < 1:
-        raise ValueError(f"the step of optical flow must be at least 1 frame, got {step}")
-    if numbers.size and (numbers.min() < 0 or numbers.max() >= n_available):
-        raise ValueError(f"expected frame numbers from 0 to {n_available - 1}, got {numbers.min()} to {numbers.max()}")
-    step = min(step, n_available - 1)
-    backward = np.where(numbers >= step, numbers - step, n_available - 1 - step)
-    first = np.where(numbers + step < n_available, numbers, backward)
-    return first, first + step
-
-
 def check_flow_method(method: str) -> None:
     """See whether the installed OpenCV has a method, before any video is opened.
 
@@ -75,31 +46,43 @@ def check_flow_method(method: str) -> None:
         )
 
 
-def optical_flow(first: np.ndarray, second: np.ndarray, rule: FlowRule) -> np.ndarray:
-    """Flow from one frame to another as `rule` says, the camera's motion taken off; it is not clipped yet.
-
-    Frames are shrunk, never enlarged, until their shortest side is at most `rule.short_side`.
+def optical_flow(
+    first: np.ndarray, second: np.ndarray, *, method: str = "dis", camera: str = "keep", short_side: int = 256
+) -> np.ndarray:
+    """Flow from one frame to another, the camera's motion taken off; it is not clipped yet.
 
     Args:
         first: (H, W, 3) uint8, RGB.
         second: (H, W, 3) uint8, RGB.
+        method: `dis`, `farneback`, or `tvl1` (needs opencv-contrib).
+        camera: see `remove_camera_motion`.
+        short_side: frames are shrunk, never enlarged, until their shortest side is at most this many pixels.
 
     Returns:
         (h, w, 2) float32, pixels of the shrunk frame from `first` to `second`.
 
     Raises:
-        ValueError: if the frames are no pictures of one size, OpenCV fails on them, or flow is to be read from disk.
+        ValueError: if the frames are no pictures of one size, or OpenCV fails on them.
         ImportError: if the method needs an OpenCV that is not installed.
     """
     _check_frames(first, second)
-    if rule.method == "disk":
-        raise ValueError("flow of method 'disk' is read from a folder of flows, not computed; choose dis or farneback")
-    compute = {"dis": _dis_flow, "farneback": _farneback_flow, "tvl1": _tvl1_flow}[rule.method]
+    compute = {"dis": _dis_flow, "farneback": _farneback_flow, "tvl1": _tvl1_flow}[method]
     try:
-        flow = compute(_shrunk_grey(first, rule.short_side), _shrunk_grey(second, rule.short_side))
-        return remove_camera_motion(np.asarray(flow, dtype=np.float32), rule.camera)
+        flow = compute(_shrunk_grey(first, short_side), _shrunk_grey(second, short_side))
+        return remove_camera_motion(np.asarray(flow, dtype=np.float32), camera)
     except cv2.error as error:
         raise ValueError(f"OpenCV cannot compute the flow of these frames: {' '.join(str(error).split())}") from error
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """OpenCV on one thread: decode workers run side by side, and flow must not depend on the number of threads."""
+    n_threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(n_threads)
 
 
 def remove_camera_motion(flow: np.ndarray, camera: str) -> np.ndarray:
@@ -115,10 +98,8 @@ def remove_camera_motion(flow: np.ndarray, camera: str) -> np.ndarray:
         (h, w, 2) float32.
 
     Raises:
-        ValueError: if there is no such removal, or the flow is of another shape or not finite.
+        ValueError: if the flow is of another shape or not finite.
     """
-    if camera not in CAMERA_REMOVALS:
-        raise ValueError(f"camera removal must be one of {CAMERA_REMOVALS}, got {camera!r}")
     _check_flow(flow)
     if camera == "keep":
         return flow.astype(np.float32, copy=False)
@@ -143,12 +124,8 @@ def draw_flow(flow: np.ndarray, *, clip: float, drawing: str) -> np.ndarray:
         (h, w, 3) uint8, RGB.
 
     Raises:
-        ValueError: if the flow is of another shape or not finite, or there is no such drawing or clip.
+        ValueError: if the flow is of another shape or not finite.
     """
-    if drawing not in FLOW_DRAWINGS:
-        raise ValueError(f"flow drawing must be one of {FLOW_DRAWINGS}, got {drawing!r}")
-    if not 0 < clip < np.inf:
-        raise ValueError(f"flow clip must be a positive number of pixels, got {clip}")
     _check_flow(flow)
     x, y = flow[..., 0].astype(np.float64), flow[..., 1].astype(np.float64)
     length = np.hypot(x, y)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,6 +68,29 @@ def random_crop(frame: np.ndarray, preprocess: Preprocess, box: CropBox, *, flip
         Image.fromarray(frame).resize((size, size), _FILTERS[preprocess.interpolation], box=(left, top, right, bottom))
     )
     return np.ascontiguousarray(view[:, ::-1]) if flip else view
+
+
+def cut_views(
+    pictures: Sequence[np.ndarray] | np.ndarray,
+    places: np.ndarray,
+    crops: Sequence[tuple[CropBox, bool]],
+    preprocess: Preprocess,
+) -> np.ndarray:
+    """The test view and random views of some pictures.
+
+    Args:
+        pictures: (H, W, 3) uint8 each.
+        places: (A, T) the picture that stands at each place of a view.
+        crops: of each of views 1…: its box, and whether it is mirrored.
+
+    Returns:
+        (A, T, S, S, 3) uint8.
+    """
+    test_places, *random_places = places.tolist()
+    views = [np.stack([resize_crop(pictures[place], preprocess) for place in test_places])]
+    for (box, mirrored), of_view in zip(crops, random_places, strict=True):
+        views.append(np.stack([random_crop(pictures[place], preprocess, box, flip=mirrored) for place in of_view]))
+    return np.stack(views)
 
 
 def draw_box(height: int, width: int, preprocess: Preprocess, *, scale_min: float, rng: np.random.Generator) -> CropBox:

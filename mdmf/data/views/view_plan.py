@@ -31,6 +31,11 @@ class ViewPlan:
     crop_scale_min: float = 1.0
     flip: bool = False
 
+    @property
+    def first_if_random(self) -> np.ndarray:
+        """(1,) the number of the first frame, whose size random boxes go by; (0,) for the test view alone."""
+        return self.numbers[0, : 1 if self.generators else 0]
+
     def crops(self, height: int, width: int, preprocess: Preprocess) -> list[tuple[CropBox, bool]]:
         """The box of each of views 1…, and whether it is mirrored; however often and for whatever source it is asked.
 
@@ -44,6 +49,28 @@ class ViewPlan:
             box = draw_box(height, width, preprocess, scale_min=self.crop_scale_min, rng=rng)
             crops.append((box, self.flip and bool(rng.random() < 0.5)))
         return crops
+
+
+@dataclass(frozen=True, eq=False)
+class Footage:
+    """What a source is given of one video.
+
+    Attributes:
+        video_id: the same on every machine.
+        plan: the views to be made.
+        numbers: (n,) ascending, the frames that were read: those of `needed_frames`, or none where that failed.
+        frames: (n, H, W, 3) uint8, RGB.
+    """
+
+    video_id: str
+    plan: ViewPlan
+    numbers: np.ndarray
+    frames: np.ndarray
+
+    @property
+    def frame_size(self) -> tuple[int, int] | None:
+        """Height and width of the video's frames; None where none was read."""
+        return (self.frames.shape[1], self.frames.shape[2]) if len(self.frames) else None
 
 
 def plan_views(rule: ViewRule, n_available: int, video_id: str) -> ViewPlan:

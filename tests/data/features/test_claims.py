@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from fake_extraction import (
+    SOURCES,
     FakeEncoder,
     decoded,
     decoded_sources,
@@ -35,7 +36,7 @@ from mdmf.data.features.builder import StoreBuilder
 from mdmf.data.features.claims import claim_chunks, joint_groups
 from mdmf.data.features.extractor import ExtractionSummary, extract_features
 from mdmf.data.features.store import FeatureStore, StoreMismatch
-from mdmf.structures import FlowRule, Preprocess, VideoRecord
+from mdmf.structures import Preprocess, VideoRecord
 
 N_VIDEOS = 30
 BOTH = ("rgb", "flow")
@@ -52,7 +53,8 @@ def extract(
     folder: Path, records: Sequence[VideoRecord], sources: Sequence[str] = BOTH, **options: Any
 ) -> ExtractionSummary:
     stores = {source: fake_builder(folder, source, records) for source in sources}
-    arguments = {"encoders": {source: FakeEncoder() for source in sources}, "n_workers": 0, "load": fake_load}
+    encoders = {source: FakeEncoder() for source in sources}
+    arguments = {"sources": SOURCES, "encoders": encoders, "n_workers": 0, "load": fake_load}
     return extract_features(records, stores, **arguments | {"progress": False} | options)
 
 
@@ -154,9 +156,6 @@ def test_each_unfinished_source_needs_its_own_encoder(tmp_path: Path) -> None:
     wrong = FakeEncoder(identity=dict(fake_extraction.IDENTITY, model="large"))
     with pytest.raises(StoreMismatch, match=r"store_flow .*(.|\n)*encoder.model: the store has 'tiny'"):
         extract(tmp_path / "store", records, encoders={"rgb": FakeEncoder(), "flow": wrong})
-    stores = {"flow": fake_builder(tmp_path / "store", "rgb", records)}
-    with pytest.raises(ValueError, match="is a store of 'rgb', given as that of 'flow'"):
-        extract_features(records, stores, encoders={"flow": FakeEncoder()})
     assert not decoded(tmp_path / "log")
 
 
@@ -168,7 +167,9 @@ def test_stores_in_other_orders_are_filled_one_after_the_other(
     stores["flow"] = fake_builder(tmp_path / "store", "flow", records[::-1])
     encoders = {source: FakeEncoder() for source in BOTH}
     with caplog.at_level(logging.WARNING):
-        extract_features(records, stores, encoders=encoders, n_workers=0, load=fake_load, progress=False)
+        extract_features(
+            records, stores, sources=SOURCES, encoders=encoders, n_workers=0, load=fake_load, progress=False
+        )
     assert "differ in order of the videos: they are filled one after the other" in caplog.text
     assert decoded_sources(tmp_path / "log")[1::2] == ["rgb"] * 6 + ["flow"] * 6
     for source, ordered in (("rgb", records), ("flow", records[::-1])):
@@ -179,7 +180,7 @@ def test_stores_in_other_orders_are_filled_one_after_the_other(
 def run_extraction_alone(folder: Path, source: str, records: Sequence[VideoRecord]) -> None:
     stores = {source: fake_builder(folder, source, records)}
     encoders = {source: FakeEncoder()}
-    extract_features(records, stores, encoders=encoders, n_workers=0, load=fake_load, progress=False)
+    extract_features(records, stores, sources=SOURCES, encoders=encoders, n_workers=0, load=fake_load, progress=False)
 
 
 @pytest.mark.parametrize(("changes", "what"), [({"seed": 1}, "seed"), ({"n_frames": 1}, "n_frames, rows per chunk")])
@@ -267,7 +268,7 @@ def test_real_frames_with_the_real_loader(tmp_path: Path) -> None:
     changes = {"preprocess": preprocess, "flip": True}
     settings = {
         "rgb": fake_settings(**changes),
-        "flow": fake_flow_settings(**changes | {"flow": FlowRule(clip=4), "corruption": "noise:0.05"}),
+        "flow": fake_flow_settings(**changes | {"corruption": "noise:0.05"}),
     }
 
     def run(folder: Path, sources: Sequence[str], n_workers: int) -> ExtractionSummary:
@@ -276,7 +277,9 @@ def test_real_frames_with_the_real_loader(tmp_path: Path) -> None:
             for source in sources
         }
         encoders = {source: FakeEncoder(preprocess=preprocess) for source in sources}
-        return extract_features(records, stores, encoders=encoders, n_workers=n_workers, progress=False)
+        return extract_features(
+            records, stores, sources=SOURCES, encoders=encoders, n_workers=n_workers, progress=False
+        )
 
     together = run(tmp_path / "both", BOTH, 2)
     for source, n_ok in (("rgb", 3), ("flow", 2)):

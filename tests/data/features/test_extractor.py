@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from fake_extraction import (
+    SOURCES,
     FakeEncoder,
     decoded,
     fake_load,
@@ -50,7 +51,7 @@ def extract(folder: Path, records: list[VideoRecord], **options: object) -> Extr
     encoder = options.pop("encoder", FakeEncoder())
     encoders = {} if encoder is None else {"rgb": encoder}
     arguments = {"encoders": encoders, "n_workers": 0, "load": fake_load, "progress": False} | options
-    return extract_features(records, {"rgb": store}, **arguments)
+    return extract_features(records, {"rgb": store}, sources=SOURCES, **arguments)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -300,7 +301,9 @@ def test_real_clips_with_the_real_loader(tmp_path: Path, shared_data: Path) -> N
     store = StoreBuilder.create_or_open(tmp_path / "store", settings=settings, records=records)
     encoder = FakeEncoder(preprocess=preprocess)
     stores = {"rgb": store}
-    summary = extract_features(records, stores, encoders={"rgb": encoder}, progress=False).sources["rgb"]
+    summary = extract_features(records, stores, sources=SOURCES, encoders={"rgb": encoder}, progress=False).sources[
+        "rgb"
+    ]
     assert (summary.n_ok, summary.n_bad) == (3, 1)
     assert summary.reasons[0][0] == "fight/text.mp4"
     assert summary.reasons[0][1]

@@ -17,7 +17,7 @@ from fake_extraction import with_changes
 from mdmf.data.features import builder as store_builder
 from mdmf.data.features.builder import Claim, StoreBuilder, VideoOutcome
 from mdmf.data.features.store import FeatureStore, StoreMismatch, StoreSettings
-from mdmf.structures import FlowRule, Preprocess, VideoRecord, ViewRule
+from mdmf.structures import Preprocess, VideoRecord, ViewRule
 
 IDENTITY = {
     "library": "tiny",
@@ -27,13 +27,19 @@ IDENTITY = {
     "weights_hash": "1f",
 }
 SETTINGS = StoreSettings(
+    source="rgb",
     encoder=IDENTITY,
     rule=ViewRule(n_frames=2, n_variants=2, crop_scale_min=0.6),
     preprocess=Preprocess(crop_size=4, resize_size=4),
     feature_size=3,
 )
 
-FLOW_SETTINGS = replace(SETTINGS, modality="flow", flow=FlowRule())
+DEPTH_SETTINGS = replace(
+    SETTINGS,
+    source="depth",
+    contents={"images": {"pattern": "*.png", "scale": 2.0}, "files": "1234"},
+    unused_contents=frozenset({"images.scale"}),
+)
 
 
 def record(video_id: str, class_name: str = "kick", split: str = "train", group: str | None = None) -> VideoRecord:
@@ -271,8 +277,8 @@ def _edit_manifest(folder: Path, **changes: Any) -> None:
         (_reshape, r"should be float16 \(3, 2, 2, 3\), is float16 \(3, 2, 2, 4\)"),
         (lambda folder: (folder / "manifest.json").write_text("{"), "is not the manifest of a feature store"),
         (
-            lambda folder: _edit_manifest(folder, settings=SETTINGS.to_json() | {"modality": "flow"}),
-            "is not the manifest of a feature store .*needs a flow rule",
+            lambda folder: _edit_manifest(folder, settings=SETTINGS.to_json() | {"n_frames": 0}),
+            "is not the manifest of a feature store .*n_frames must be at least 1",
         ),
         (lambda folder: _edit_manifest(folder, format=9), "has format 9, this version of mdmf reads 1"),
         (
@@ -377,41 +383,42 @@ def test_write_checks_the_shape(tmp_path: Path) -> None:
         builder.write(claim, features_of(3)[:, :1], [VideoOutcome()] * 3)
 
 
-@pytest.mark.parametrize("settings", [SETTINGS, FLOW_SETTINGS, replace(SETTINGS, corruption="noise:0.2")])
+@pytest.mark.parametrize("settings", [SETTINGS, DEPTH_SETTINGS, replace(SETTINGS, corruption="noise:0.2")])
 def test_settings_survive_json(settings: StoreSettings) -> None:
     assert StoreSettings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
 
 
-def test_a_manifest_from_before_flow_opens(store: FeatureStore) -> None:
+def test_the_manifest_is_that_of_the_first_version(store: FeatureStore) -> None:
     manifest = json.loads((store.folder / "manifest.json").read_text())
-    assert not {"flow", "corruption"} & manifest["settings"].keys()  # as they were written then
-    for settings in (manifest["settings"], manifest["settings"] | {"flow": None, "corruption": ""}):
-        _edit_manifest(store.folder, settings=settings)
-        opened = FeatureStore.open(store.folder, settings=SETTINGS).settings
-        assert (opened.modality, opened.flow, opened.corruption) == ("rgb", None, "")
+    assert list(manifest["settings"]) == [
+        *("encoder", "n_frames", "frame_rule", "short", "decoder", "n_variants", "crop_scale_min", "jitter", "flip"),
+        *("seed", "preprocess", "feature_size", "modality"),
+    ]
+    _edit_manifest(store.folder, settings=manifest["settings"] | {"flow": None, "corruption": ""})
+    opened = FeatureStore.open(store.folder, settings=SETTINGS).settings
+    assert (opened.source, opened.contents, opened.corruption) == ("rgb", {}, "")
 
 
-def test_every_flow_setting_that_matters_is_compared(tmp_path: Path) -> None:
-    flow = FLOW_SETTINGS.flow
-    assert flow is not None
-    build(tmp_path / "s", features_of(3), [VideoOutcome()] * 3, settings=FLOW_SETTINGS)
-    FeatureStore.open(tmp_path / "s", settings=FLOW_SETTINGS)
-    FeatureStore.open(tmp_path / "s", settings=replace(FLOW_SETTINGS, flow=replace(flow, disk_bound=15)))
-    changes = {"method": "farneback", "step": 2, "camera": "median", "clip": 10, "drawing": "channels"}
-    for name, value in (changes | {"short_side": 128}).items():
-        with pytest.raises(StoreMismatch, match=rf"  flow.{name}: the store has {getattr(flow, name)!r}, asked"):
-            FeatureStore.open(tmp_path / "s", settings=replace(FLOW_SETTINGS, flow=replace(flow, **{name: value})))
-    with pytest.raises(StoreMismatch, match="is a store of flow features, asked for rgb; give each"):
+def test_what_else_decides_the_features_is_compared(tmp_path: Path) -> None:
+    build(tmp_path / "s", features_of(3), [VideoOutcome()] * 3, settings=DEPTH_SETTINGS)
+    FeatureStore.open(tmp_path / "s", settings=DEPTH_SETTINGS)
+    for contents, message in (
+        (
+            {"images": {"pattern": "*.jpg", "scale": 2.0}},
+            r"  images.pattern: the store has '\*.png', asked for '\*.jpg'",
+        ),
+        ({"files": "5678"}, "  files: the store has '1234', asked for '5678'"),
+    ):
+        with pytest.raises(StoreMismatch, match=message):
+            FeatureStore.open(tmp_path / "s", settings=replace(DEPTH_SETTINGS, contents=contents))
+    with pytest.raises(StoreMismatch, match="is a store of depth features, asked for rgb; give each"):
         FeatureStore.open(tmp_path / "s", settings=SETTINGS)
 
 
-def test_flow_on_disk_has_other_settings_that_matter(tmp_path: Path) -> None:
-    rule = FlowRule(method="disk")
-    settings = replace(FLOW_SETTINGS, flow=rule)
-    build(tmp_path / "s", features_of(3), [VideoOutcome()] * 3, settings=settings)
-    FeatureStore.open(tmp_path / "s", settings=replace(settings, flow=replace(rule, step=3, short_side=100)))
-    with pytest.raises(StoreMismatch, match=r"flow.disk_bound: the store has 20"):
-        FeatureStore.open(tmp_path / "s", settings=replace(settings, flow=replace(rule, disk_bound=15)))
+def test_what_decides_nothing_is_not_compared(tmp_path: Path) -> None:
+    build(tmp_path / "s", features_of(3), [VideoOutcome()] * 3, settings=DEPTH_SETTINGS)
+    contents = {"images": {"pattern": "*.png", "scale": 3.0}}
+    FeatureStore.open(tmp_path / "s", settings=replace(DEPTH_SETTINGS, contents=contents))
 
 
 def test_harmed_pixels_never_pass_for_sound_ones(tmp_path: Path, store: FeatureStore) -> None:
@@ -432,15 +439,9 @@ def test_the_seed_of_noise_matters_even_for_the_test_view_alone(tmp_path: Path) 
         FeatureStore.open(tmp_path / "s", settings=with_changes(one, seed=5))
 
 
-@pytest.mark.parametrize("bad", [{"modality": "flow"}, {"flow": FlowRule()}])
-def test_a_flow_rule_belongs_to_flow(bad: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="modality 'flow' needs a flow rule, and no other has one"):
-        replace(SETTINGS, **bad)
-
-
 def test_a_store_where_every_video_is_bad_names_its_source(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"every one of the 3 videos is bad for 'flow'(.|\n)*and the flow settings"):
-        build(tmp_path / "s", features_of(3), [VideoOutcome("no flow")] * 3, settings=FLOW_SETTINGS)
+    with pytest.raises(ValueError, match=r"every one of the 3 videos is bad for 'depth'(.|\n)*and sources\.depth"):
+        build(tmp_path / "s", features_of(3), [VideoOutcome("no depth")] * 3, settings=DEPTH_SETTINGS)
 
 
 @pytest.mark.slow

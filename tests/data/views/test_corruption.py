@@ -9,16 +9,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from mdmf.data.views.corruption import (
-    FRAME_KINDS,
-    KINDS,
-    Corruption,
-    corrupt_features,
-    corrupt_frames,
-    corruption_generator,
-    is_missing,
-    parse_corruption,
-)
+from mdmf.corruptions import FRAME_KINDS, KINDS, Corruption, parse_corruption
+from mdmf.data.views.corruption import corrupt_features, corrupt_frames, corruption_generator, is_missing
 
 FEATURE_KINDS = ("feature_noise", "drop", "freeze")
 # corruption_generator(0, "v", "rgb").random(3), numpy 2.4.

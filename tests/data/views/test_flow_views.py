@@ -11,18 +11,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mdmf.data.sources.flow import FlowSource
+from mdmf.data.sources.frames import FramesSource
 from mdmf.data.video.reader import VideoError, VideoReader
 from mdmf.data.views import flow_views, loader
+from mdmf.data.views.flow_views import neighbour_frames
 from mdmf.data.views.loader import ClipViews, NoViews, SourceView, load_clip_views
 from mdmf.data.views.optical_flow import draw_flow, optical_flow
 from mdmf.data.views.preprocess import CropBox, random_crop, resize_crop
 from mdmf.data.views.view_plan import ViewPlan, plan_views
-from mdmf.structures import FlowRule, Preprocess, ViewRule
+from mdmf.structures import Preprocess, ViewRule
 
 SMALL = Preprocess(crop_size=8, resize_size=8)
-COMPUTED = FlowRule(clip=8)
-ON_DISK = FlowRule(method="disk", drawing="channels")
-RGB, FLOW = SourceView(SMALL), SourceView(SMALL, COMPUTED)
+COMPUTED = FlowSource(clip=8)
+RGB, FLOW = SourceView(FramesSource(), SMALL), SourceView(COMPUTED, SMALL)
 BOTH = {"rgb": RGB, "flow": FLOW}
 N_MOVING = 12
 
@@ -57,7 +59,11 @@ def moving(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def flows_on_disk(root: Path, flows: np.ndarray) -> SourceView:
     root.mkdir(exist_ok=True)
     np.save(root / "v.npy", flows.astype(np.float32))
-    return SourceView(SMALL, ON_DISK, root)
+    return on_disk(root)
+
+
+def on_disk(root: Path) -> SourceView:
+    return SourceView(FlowSource(method="disk", folder=root, drawing="channels"), SMALL)
 
 
 def sloping_video(folder: Path) -> Path:
@@ -107,7 +113,7 @@ def test_computed_flow_views_are_those_of_a_plain_version(moving: Path) -> None:
     for view, numbers, box in zip(views, plan.numbers, boxes, strict=True):
         for picture, number in zip(view, numbers, strict=True):
             first = min(number, N_MOVING - 2)
-            flow = optical_flow(frames[first], frames[first + 1], COMPUTED)
+            flow = optical_flow(frames[first], frames[first + 1])
             drawn = draw_flow(flow, clip=COMPUTED.clip, drawing=COMPUTED.drawing)
             expected = resize_crop(drawn, SMALL) if box is None else random_crop(drawn, SMALL, box)
             np.testing.assert_array_equal(picture, expected)
@@ -127,7 +133,7 @@ def test_a_mirrored_view_is_the_flow_of_mirrored_frames(moving: Path) -> None:
     for view, box in mirrored:
         own_box = CropBox(box.top, max(0.0, 1 - box.left - box.width), box.height, box.width)
         first = min(plan.numbers[view, 0], N_MOVING - 2)
-        flow = optical_flow(frames[first], frames[first + 1], COMPUTED)
+        flow = optical_flow(frames[first], frames[first + 1])
         drawn = draw_flow(flow, clip=COMPUTED.clip, drawing=COMPUTED.drawing)
         expected = random_crop(drawn, SMALL, own_box).astype(int)
         errors["as it should be"] += np.abs(views[view, 0] - expected).mean()
@@ -151,7 +157,7 @@ def test_frames_are_read_once_and_each_pair_has_one_flow(moving: Path, monkeypat
     read, computed = [], []
     monkeypatch.setattr(loader, "open_video", listening(loader.open_video, read))
     compute = flow_views.optical_flow
-    monkeypatch.setattr(flow_views, "optical_flow", lambda a, b, rule: computed.append(1) or compute(a, b, rule))
+    monkeypatch.setattr(flow_views, "optical_flow", lambda a, b, **how: computed.append(1) or compute(a, b, **how))
     load(moving, n_variants=9)
     assert read == [list(range(N_MOVING))]
     assert len(computed) == N_MOVING - 1
@@ -218,7 +224,7 @@ def test_flow_on_disk_is_the_same_beside_rgb_and_alone(tmp_path: Path) -> None:
 
 def test_missing_and_damaged_flow_is_a_problem_of_flow(tmp_path: Path, moving: Path) -> None:
     (tmp_path / "flows").mkdir()
-    disk = SourceView(SMALL, ON_DISK, tmp_path / "flows")
+    disk = on_disk(tmp_path / "flows")
     sources = {"rgb": RGB, "flow": disk}
     assert load(moving, sources=sources).problems["flow"].startswith("v: no flow of v")
     (tmp_path / "flows" / "v.npy").write_bytes(b"half")
@@ -230,7 +236,7 @@ def test_missing_and_damaged_flow_is_a_problem_of_flow(tmp_path: Path, moving: P
 
 
 def test_where_nothing_can_be_read_the_first_problem_is_the_error(tmp_path: Path) -> None:
-    sources = {"rgb": RGB, "flow": SourceView(SMALL, ON_DISK, tmp_path)}
+    sources = {"rgb": RGB, "flow": on_disk(tmp_path)}
     with pytest.raises(NoViews, match=r"absent.mp4: there is no such file") as caught:
         load(tmp_path / "absent.mp4", sources=sources)
     for source, asked in sources.items():
@@ -268,22 +274,55 @@ def test_noise_depends_on_seed_video_and_source_and_not_on_later_views(moving: P
     assert not np.array_equal(renamed[0], views[0])
 
 
-@pytest.mark.parametrize(
-    ("asked", "message"),
-    [
-        ({"flow": ON_DISK}, "needs the folder"),
-        ({"flow": ON_DISK, "flow_folder": Path("x"), "corruption": "blur:1"}, "not made from frames"),
-        ({"corruption": "noise"}, "cannot read the corruption"),
-    ],
-)
-def test_impossible_sources_are_refused_before_any_video(asked: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        SourceView(SMALL, **asked)
-
-
 def test_real_clip_has_flow(shared_data: Path) -> None:
     path = sorted((shared_data / "clips" / "fight_surv" / "fight").glob("*.mp4"))[0]
     clip: ClipViews = load(path, video_id=path.name, n_variants=2)
     assert not clip.problems
     assert clip.views["flow"].shape == clip.views["rgb"].shape == (2, 4, 8, 8, 3)
     assert clip.views["flow"].std() > 0
+
+
+# Which frames a flow is between
+
+
+def test_flow_points_to_the_next_frame_and_from_the_one_before_at_the_end():
+    first, second = neighbour_frames(np.array([0, 3, 8, 9]), 10, 1)
+    assert first.tolist() == [0, 3, 8, 8]
+    assert second.tolist() == [1, 4, 9, 9]
+
+
+def test_frames_without_a_neighbour_after_them_take_the_one_before_them():
+    first, second = neighbour_frames(np.array([9, 7, 6, 0]), 10, 3)
+    assert first.tolist() == [6, 4, 6, 0]
+    assert second.tolist() == [9, 7, 9, 3]
+
+
+def test_a_step_longer_than_the_video_is_lowered():
+    first, second = neighbour_frames(np.arange(3), 3, 100)
+    assert (first.tolist(), second.tolist()) == ([0, 0, 0], [2, 2, 2])
+
+
+def test_a_frame_from_which_both_ways_lead_out_takes_the_last_pair_of_this_step():
+    first, second = neighbour_frames(np.arange(5), 5, 3)
+    assert (first.tolist(), second.tolist()) == ([0, 1, 1, 0, 1], [3, 4, 4, 3, 4])
+
+
+@pytest.mark.parametrize("n_available", range(2, 9))
+@pytest.mark.parametrize("step", range(1, 10))
+def test_pairs_are_inside_the_video_forward_and_around_their_frame(n_available, step):
+    numbers = np.arange(n_available)
+    first, second = neighbour_frames(numbers, n_available, step)
+    assert first.min() >= 0
+    assert second.max() < n_available
+    assert (second - first == min(step, n_available - 1)).all()
+    assert ((first <= numbers) & (numbers <= second)).all()
+    forward = numbers + step < n_available
+    np.testing.assert_array_equal(first[forward], numbers[forward])
+    backward = ~forward & (numbers >= step)
+    np.testing.assert_array_equal(second[backward], numbers[backward])
+
+
+@pytest.mark.parametrize("n_available", [0, 1])
+def test_one_frame_has_no_flow(n_available):
+    with pytest.raises(ValueError, match=f"needs at least 2 frames for optical flow, this one has {n_available}"):
+        neighbour_frames(np.array([0]), n_available, 1)

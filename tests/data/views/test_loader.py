@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mdmf.data.sources.frames import FramesSource
 from mdmf.data.video.opening import VideoError
 from mdmf.data.views import loader
 from mdmf.data.views.frame_choice import choose_frames, jitter_frames
@@ -23,7 +24,7 @@ from mdmf.structures import Preprocess, ViewRule
 
 N_AVAILABLE = 24
 SMALL = Preprocess(crop_size=8, resize_size=8)
-RGB = {"rgb": SourceView(SMALL)}
+RGB = {"rgb": SourceView(FramesSource(), SMALL)}
 
 
 def load(path: Path, *, video_id: str, sources: Mapping[str, SourceView] = RGB, **rule: Any) -> ClipViews:
@@ -217,9 +218,10 @@ def test_rgb_views_are_those_of_the_loader_before_there_was_flow(sloping, flat, 
 
 def test_frames_alone_do_not_import_opencv(sloping):
     code = (
-        "import sys\nfrom pathlib import Path\nfrom mdmf.data.views.loader import SourceView, load_clip_views\n"
+        "import sys\nfrom pathlib import Path\nfrom mdmf.data.sources.frames import FramesSource\n"
+        "from mdmf.data.views.loader import SourceView, load_clip_views\n"
         "from mdmf.structures import Preprocess, ViewRule\n"
-        "sources = {'rgb': SourceView(Preprocess(8, 8), corruption='noise:0.1')}\n"
+        "sources = {'rgb': SourceView(FramesSource(), Preprocess(8, 8), 'noise:0.1')}\n"
         "load_clip_views(Path(sys.argv[1]), video_id='v', sources=sources, rule=ViewRule(n_frames=4))\n"
         "print('cv2' in sys.modules)\n"
     )

@@ -1,0 +1,82 @@
+"""What every kind of source offers; a kind is one file of this folder, whose class is settings and behaviour in one.
+
+A source is a named stream of features, such as `rgb` or `flow`. The section `sources.<name>` of the settings is checked
+by the class of its kind, and the object that comes out is what the loader and the feature store work with. A kind
+registers its class in `mdmf.registry.SOURCE_KINDS`.
+
+Settings are read before any work and by every decode worker: a module of this folder imports NumPy, OpenCV and the like
+inside the methods that use them, and never torch or pandas.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mdmf.settings import SourceSettings
+from mdmf.structures import Preprocess, VideoRecord
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mdmf.data.views.view_plan import Footage, ViewPlan
+
+
+class Source(SourceSettings):
+    """A named stream of features."""
+
+    def check(self, name: str) -> None:
+        """See before any video is opened whether the source can be read.
+
+        Args:
+            name: of the source, for messages.
+
+        Raises:
+            ValueError: if a folder or file of the settings does not exist.
+            ImportError: if a package is missing; says what to install.
+        """
+
+    def contents(self, records: Sequence[VideoRecord]) -> dict[str, Any]:
+        """What decides the features beside the view rule and the encoder; stands in the manifest of the store.
+
+        Args:
+            records: the videos of the store.
+
+        Returns:
+            Values that JSON can hold; nested by one level at most.
+        """
+        return {}
+
+    @property
+    def unused_contents(self) -> frozenset[str]:
+        """Keys of `contents` (`flow.step`) that decide nothing with these settings: stores may differ in them."""
+        return frozenset()
+
+
+class PictureSource(Source):
+    """A source of pictures for an image encoder."""
+
+    @abstractmethod
+    def needed_frames(self, plan: ViewPlan) -> np.ndarray:
+        """Numbers (n,) of the video's frames that the views are made from, in the order of the views, with repeats.
+
+        Raises:
+            ValueError: if views of this video cannot be made.
+        """
+
+    @abstractmethod
+    def views(self, footage: Footage, preprocess: Preprocess) -> np.ndarray:
+        """The pictures that the encoder takes: (A, T, S, S, 3) uint8, RGB.
+
+        Raises:
+            ValueError: with the reason, if they cannot be made.
+        """
+
+    def n_frames_of(self, video_id: str) -> int:
+        """Frames of a video that cannot be opened; only asked of a source that is not made from frames.
+
+        Raises:
+            ValueError: if the source has nothing of this video.
+        """
+        raise NotImplementedError

@@ -11,9 +11,10 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from mdmf.presets import FRAME_RULES, MODEL_PRESETS
+from mdmf.old_settings import current_method
+from mdmf.registry import METHODS
 from mdmf.resources import resource_folder, shipped_names
-from mdmf.settings import Settings
+from mdmf.settings import DEFAULT_METHOD, Settings
 
 __all__ = [
     "ConfigError",
@@ -137,14 +138,16 @@ def _override(values: dict[str, Any], assignment: str) -> dict[str, Any]:
 
 def _without_preset(values: dict[str, Any]) -> dict[str, Any]:
     """Settings without what their preset filled in: resolved ones name every key, and would win over a new preset."""
-    model, frames = values.get("model"), values.get("frames")
-    if not isinstance(model, dict) or model.get("preset") not in MODEL_PRESETS:
+    model = values.get("model")
+    name = str(model.get("name", DEFAULT_METHOD)) if isinstance(model, dict) else ""
+    if not isinstance(model, dict) or name not in METHODS:
         return values
-    old = model["preset"]
-    kept = {key: value for key, value in model.items() if MODEL_PRESETS[old].get(key, _MISSING) != value}
-    values = {**values, "model": kept}
-    if isinstance(frames, dict) and frames.get("rule") == FRAME_RULES[old]:
-        values["frames"] = {key: value for key, value in frames.items() if key != "rule"}
+    preset = METHODS[name].presets.get(model.get("preset"), {})
+    for section, defaults in preset.items():
+        given = values.get(section)
+        if isinstance(given, dict):
+            kept = {key: value for key, value in given.items() if defaults.get(key, _MISSING) != value}
+            values = {**values, section: kept}
     return values
 
 
@@ -160,7 +163,7 @@ def _with_data_of(values: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def setting_names(section: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every setting as (dotted name, pydantic field), in order."""
+    """Every setting as (dotted name, pydantic field), in order; of `model`, those that every method has."""
     for name, field in section.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from setting_names(field.annotation, f"{prefix}{name}.")
@@ -168,11 +171,19 @@ def setting_names(section: type[BaseModel] = Settings, prefix: str = "") -> Iter
             yield prefix + name, field
 
 
-def _describe(error: Mapping[str, Any]) -> str:
-    """One line for one pydantic error."""
+def _method_setting_names(model: Any) -> list[str]:
+    """The settings of the method that a `model` section names."""
+    name = current_method({"name": DEFAULT_METHOD, **model})["name"] if isinstance(model, Mapping) else model
+    if not isinstance(name, str) or name not in METHODS:
+        return []
+    return [f"model.{key}" for key in METHODS[name].settings.model_fields]
+
+
+def _describe(error: Mapping[str, Any], model: Any) -> str:
+    """One line for one pydantic error in settings with this `model` section."""
     place = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        known = [name for name, _ in setting_names()]
+        known = [name for name, _ in setting_names()] + _method_setting_names(model)
         sections = list(Settings.model_fields)
         nearest = difflib.get_close_matches(place, known + sections, n=1, cutoff=0.5)
         # A key may be right and only its section wrong: `training.n_shot`.
@@ -192,7 +203,7 @@ def check_settings(values: Mapping[str, Any], *, source: str) -> Settings:
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        lines = [_describe(one) for one in error.errors()]
+        lines = [_describe(one, values.get("model")) for one in error.errors()]
         raise ConfigError(f"{source} has {len(lines)} error(s):\n  " + "\n  ".join(lines)) from None
 
 

@@ -47,7 +47,6 @@ from mdmf.doctor.listing import (
 from mdmf.doctor.probe import probe_video
 from mdmf.doctor.published_counts import published_counts, published_name
 from mdmf.engine.workspace import Workspace, as_it_lies
-from mdmf.models.build import is_trained
 from mdmf.resources import shipped_names
 from mdmf.settings import DataSettings, Settings
 from mdmf.structures import VideoRecord
@@ -97,10 +96,10 @@ def asked_episodes(settings: Settings) -> list[AskedEpisodes]:
     episode, evaluation = settings.episode, settings.evaluation
     n_way, n_shot = evaluation.n_way or episode.n_way, evaluation.n_shot or episode.n_shot
     asked = []
-    if is_trained(settings.model.name):
+    if settings.model.is_trained:
         asked.append(AskedEpisodes("training", "train", episode.n_way, episode.n_shot, episode.n_query))
         asked.append(AskedEpisodes("the choice on val", "val", episode.n_way, episode.n_shot, evaluation.n_query))
-    if evaluation.after_training or not is_trained(settings.model.name):
+    if evaluation.after_training or not settings.model.is_trained:
         if settings.model.text_weight == "val":
             asked.append(AskedEpisodes("the choice of the text's weight", "val", n_way, n_shot, evaluation.n_query))
         asked.append(AskedEpisodes("the test", evaluation.split, n_way, n_shot, evaluation.n_query))

@@ -20,7 +20,6 @@ from mdmf import __version__
 from mdmf.config import ConfigError, dump_settings, load_settings, setting_names
 from mdmf.engine.checkpoint import write_json
 from mdmf.files import write_atomic
-from mdmf.models.build import model_sources
 from mdmf.settings import Settings
 
 # Settings that decide nothing about the result of a training run, so that --resume may change them.
@@ -150,7 +149,7 @@ class RunFolder:
         Raises:
             ConfigError: listing what differs.
         """
-        old, new = (_of_features(each, model_sources(settings.model)) for each in (self.settings(), settings))
+        old, new = (_of_features(each, settings.model.used_sources) for each in (self.settings(), settings))
         lines = [
             f"  {name}: the run has {value!r}, asked for {new[name]!r}"
             for name, value in old.items()

@@ -27,9 +27,11 @@ from mdmf.device import resolve_device
 from mdmf.encoders.clip import FrozenEncoder, load_encoder
 from mdmf.encoders.prompts import class_sentences, load_prompts
 from mdmf.encoders.text_cache import ClassText, cached_class_text
-from mdmf.models.build import build_model, model_sources, reads_text
+from mdmf.models.build import build_model
+from mdmf.models.method import Method
+from mdmf.models.text_at_test import text_model
 from mdmf.resources import resource_folder, shipped_names
-from mdmf.settings import ModelSettings, Settings
+from mdmf.settings import DEFAULT_SOURCE, MethodSettings, Settings
 from mdmf.shapes.world import write_shapes_world
 from mdmf.structures import SOURCES
 
@@ -100,18 +102,29 @@ class Workspace:
         return index
 
     @cached_property
+    def methods(self) -> dict[str, MethodSettings]:
+        """Name in tables -> settings of the baselines and, last, of the method itself (resolved, if it is your own)."""
+        model = self.settings.model
+        baselines = {baseline.table_name: baseline for baseline in self.settings.evaluation.baselines}
+        others = {name: baseline for name, baseline in baselines.items() if name != model.table_name}
+        return {**others, model.table_name: model.resolved(allow_code=self.allow_code)}
+
+    @property
+    def method(self) -> MethodSettings:
+        """The settings of the method that is trained or tested."""
+        return self.methods[self.settings.model.table_name]
+
+    @cached_property
     def sources(self) -> tuple[str, ...]:
         """The sources of features that the test looks at, the baselines' too, in the order `rgb`, `flow`."""
-        models = [self.settings.model, *map(self._named, self.settings.evaluation.baselines)]
-        needed = {source for model in models for source in model_sources(model)}
-        needed |= {"rgb"} if self.needs_text else set()  # the text is that of the frames' encoder
+        needed = {source for method in self.methods.values() for source in method.used_sources}
+        needed |= {DEFAULT_SOURCE} if self.needs_text else set()  # the text is that of the frames' encoder
         return tuple(source for source in SOURCES if source in needed)
 
     @cached_property
     def needs_text(self) -> bool:
         """Whether anything here looks at the classes' text."""
-        models = [self.settings.model, *map(self._named, self.settings.evaluation.baselines)]
-        return any(map(reads_text, models)) or self.settings.model.text_weight != 0
+        return any(method.reads_text for method in self.methods.values()) or self.settings.model.text_weight != 0
 
     def encoder(self, source: str = "rgb") -> FrozenEncoder:
         """The frozen encoder of a source; loaded only where something has to be encoded, once for equal settings."""
@@ -206,7 +219,7 @@ class Workspace:
         """Names the data of a run: its videos and splits, how they were encoded, and the text features."""
         videos = [(record.video_id, record.class_name, record.split) for record in self.index.records]
         made: list[Any] = [videos]
-        for source in model_sources(self.settings.model):
+        for source in self.method.used_sources:
             store = self.stores.opened[source]
             made += [store.settings.to_json(), store.feature_scale, store.ok.tolist()]
         digest = hashlib.sha256(json.dumps(made, sort_keys=True).encode())
@@ -217,7 +230,7 @@ class Workspace:
     @property
     def _own_sources(self) -> tuple[str, ...]:
         """What training and val look at: baselines of the test must change nothing there."""
-        needed = {*model_sources(self.settings.model), *(["rgb"] if self.settings.model.text_weight else [])}
+        needed = {*self.method.used_sources, *([DEFAULT_SOURCE] if self.settings.model.text_weight else [])}
         return tuple(source for source in SOURCES if source in needed)
 
     @property
@@ -327,17 +340,21 @@ class Workspace:
             )
         return np.unique(np.array(list(names), dtype=str), return_inverse=True)[1]
 
-    def _named(self, name: str) -> ModelSettings:
-        """The model settings, or those of another model by its name."""
-        chosen = self.settings.model
-        return chosen if name == chosen.name else chosen.model_copy(update={"name": name})
+    def model(self, name: str | None = None) -> Method:
+        """The method of the settings, or a baseline by its name in tables, for these features."""
+        settings = self.methods[name or self.settings.model.table_name]
+        readers = self.stores.readers
+        return build_model(
+            settings,
+            feature_sizes={source: reader.feature_size for source, reader in readers.items()},
+            n_frames=self.settings.frames.n_frames,
+            logit_scale=self.text.logit_scale if self.needs_text else 100.0,  # of a method that reads no text: unused
+        )
 
-    def model(self, name: str | None = None) -> nn.Module:
-        """The model of the settings, or another one by name, for these features."""
-        chosen = self._named(name or self.settings.model.name)
-        sizes = {source: reader.feature_size for source, reader in self.stores.readers.items()}
-        scale = {"logit_scale": self.text.logit_scale} if self.needs_text else {}
-        return build_model(chosen, feature_sizes=sizes, allow_code=self.allow_code, **scale)
+    def text_model(self) -> nn.Module:
+        """The text's own answer, to combine with the method's."""
+        size = self.stores.readers[DEFAULT_SOURCE].feature_size
+        return text_model(self.method, logit_scale=self.text.logit_scale, feature_size=size)
 
     def notes(self, split: str) -> list[str]:
         """What a reader of a test's result must know about its features."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # workers that only decode videos import this module and must
 
 SPLITS = ("train", "val", "test")
 SOURCES = ("rgb", "flow")
+TAUGHT_BY_NONE, TAUGHT_BY_SEVERAL = -1, -2  # in the place of the index of a teacher
 
 
 class RunFailed(RuntimeError):  # noqa: N818 (named for what happened)

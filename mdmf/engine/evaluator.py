@@ -58,7 +58,10 @@ class Evaluation:
 
 
 def _posterior(logits: Tensor) -> np.ndarray:
-    return logits.float().softmax(dim=-1).cpu().numpy()
+    posterior = logits.float().softmax(dim=-1)
+    if not posterior.isfinite().all():
+        raise ValueError("a model gave logits that are not finite; its weights may have diverged in training")
+    return posterior.cpu().numpy()
 
 
 def _answers(outputs: list[EpisodeOutput]) -> Answers:

@@ -25,9 +25,8 @@ from mdmf.engine.run_folder import RunFolder
 from mdmf.engine.tester import check_corruptions
 from mdmf.engine.workspace import Workspace
 from mdmf.models.method import Method
-from mdmf.mutual.condition import TAUGHT_BY_NONE, TAUGHT_BY_SEVERAL
 from mdmf.settings import Settings, TrainingSettings
-from mdmf.structures import RunFailed
+from mdmf.structures import TAUGHT_BY_NONE, TAUGHT_BY_SEVERAL, RunFailed
 
 logger = logging.getLogger(__name__)
 

@@ -20,6 +20,7 @@ from mdmf.mutual.selection import Selection
 from mdmf.structures import BranchOutput, Episode, EpisodeOutput, check_shape
 
 CROSS_ENTROPIES = ("fused", "branches", "all")
+RESERVED_NAMES = {"fused", "all", "none", "both", "several"}  # of rows and columns beside those of branches
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ class Method(nn.Module):
         if not branches:
             raise ValueError("a method needs at least one branch")
         for name, branch in branches.items():
+            if name in RESERVED_NAMES:
+                raise ValueError(f"no branch may be called {name!r}: it has another meaning in tables")
             if not isinstance(branch, Branch):
                 raise ValueError(f"branch {name!r} is a {type(branch).__name__}; expected an mdmf.models.branch.Branch")
         if cross_entropy not in CROSS_ENTROPIES:

@@ -6,6 +6,8 @@ from itertools import permutations
 import torch
 from torch import Tensor
 
+from mdmf.structures import TAUGHT_BY_NONE, TAUGHT_BY_SEVERAL
+
 VIEW_CONDITIONS = ("both", "visual", "text", "none")
 
 
@@ -67,9 +69,6 @@ def sample_condition(certainties: Sequence[Mapping[str, Tensor]]) -> dict[tuple[
         (teacher, student): torch.stack([measure[teacher] > measure[student] for measure in certainties]).all(dim=0)
         for teacher, student in permutations(certainties[0], 2)
     }
-
-
-TAUGHT_BY_NONE, TAUGHT_BY_SEVERAL = -1, -2
 
 
 def teacher_index(taught: Mapping[tuple[str, str], Tensor], branches: Sequence[str]) -> Tensor:

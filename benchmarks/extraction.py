@@ -34,7 +34,9 @@ def main() -> None:
     from mdmf.config import load_settings
     from mdmf.report.tables import text_table
 
-    settings = load_settings(arguments.cfg, [*arguments.overrides, "model.name=late_otam", "evaluation.baselines=[]"])
+    settings = load_settings(
+        arguments.cfg, [*arguments.overrides, "model={name: late_fusion, of: otam}", "evaluation.baselines=[]"]
+    )
     rates = measure(settings, n_videos=arguments.videos, repeats=arguments.repeats)
     alone = rates["encoding alone"]
     rows = [[name, f"{rate:.0f}", f"{rate / alone:.2f}"] for name, rate in rates.items()]
@@ -53,6 +55,7 @@ def measure(settings, *, n_videos: int, repeats: int) -> dict[str, float]:
     from mdmf.data.sources.preprocess import resize_crop
     from mdmf.data.video.opening import open_video
     from mdmf.engine.workspace import Workspace
+    from mdmf.settings import method_settings
     from mdmf.structures import FlowRule
 
     cv2.setNumThreads(1)
@@ -82,13 +85,13 @@ def measure(settings, *, n_videos: int, repeats: int) -> dict[str, float]:
     def flow_by(method: str) -> Callable[[], object]:
         return lambda: [optical_flow(*pair, replace(rule, method=method)) for pair in pairs]
 
-    def extraction(model: str) -> Callable[[], object]:
+    def extraction(model: str | dict[str, str]) -> Callable[[], object]:
         def run() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 own = {"store": Path(folder) / "rgb", "flow_store": Path(folder) / "flow"}
                 data = settings.data.model_copy(update=own)
-                chosen = settings.model.model_copy(update={"name": model})
-                Workspace(settings.model_copy(update={"data": data, "model": chosen}), progress=False).extract()
+                changed = {"data": data, "model": method_settings(model)}
+                Workspace(settings.model_copy(update=changed), progress=False).extract()
 
         return run
 
@@ -105,7 +108,8 @@ def measure(settings, *, n_videos: int, repeats: int) -> dict[str, float]:
     torch.set_num_threads(1)
     rates = {name: n_frames / _median_seconds(part, repeats) for name, part in parts.items()}
     torch.set_num_threads(n_threads)
-    for name, model in (("extraction of rgb", "otam"), ("extraction of rgb and flow in one pass", "late_otam")):
+    both = {"name": "late_fusion", "of": "otam"}
+    for name, model in (("extraction of rgb", "otam"), ("extraction of rgb and flow in one pass", both)):
         rates[f"{name}, all {len(every)} videos"] = len(every) * T / _median_seconds(extraction(model), repeats)
     return rates
 

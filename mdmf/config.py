@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -23,8 +25,11 @@ __all__ = [
     "dump_settings",
     "find_config",
     "load_settings",
+    "setting_line",
     "setting_names",
 ]
+
+logger = logging.getLogger(__name__)
 
 _MISSING = object()
 
@@ -151,6 +156,23 @@ def _without_preset(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
+def _for_another_method(values: dict[str, Any], name: str, *, is_wrapper: bool) -> dict[str, Any]:
+    """Settings without those that the file gives to its own method and the named one does not have.
+
+    A method that wraps another (`model.of=…`) begins with its own defaults: the file's settings are of no wrapper.
+    """
+    model = current_method({"name": DEFAULT_METHOD, **(values.get("model") or {})})
+    requested = current_method({"name": name})
+    if requested["name"] == model["name"] or requested["name"] not in METHODS:
+        return values
+    fields = set(METHODS[requested["name"]].settings.model_fields)
+    fields = {"name", "text_weight"} if is_wrapper or "of" in requested else fields
+    dropped = sorted(key for key in model if key not in fields)
+    if dropped:
+        logger.info("note: %s has no %s; the config's values are not used", name, ", ".join(dropped))
+    return {**values, "model": {key: value for key, value in model.items() if key in fields}}
+
+
 def _with_data_of(values: dict[str, Any], name: str) -> dict[str, Any]:
     """Settings with the data section of another config; how flow is had and drawn stays, unless that config says it."""
     data = _read_with_base(find_config(name)).get("data") or {}
@@ -169,6 +191,23 @@ def setting_names(section: type[BaseModel] = Settings, prefix: str = "") -> Iter
             yield from setting_names(field.annotation, f"{prefix}{name}.")
         else:
             yield prefix + name, field
+
+
+def setting_line(name: str, field: Any) -> str:
+    """`name=default  meaning [choices]`, for help texts."""
+    default = DEFAULT_METHOD if name == "model.name" else field.get_default(call_default_factory=True)
+    shown = "-" if default is None else list(default) if isinstance(default, tuple) else default
+    choices = ", ".join(_choices(field.annotation))
+    return f"{name}={shown}  {field.description or ''}{f' [{choices}]' if choices else ''}".rstrip()
+
+
+def _choices(annotation: Any) -> list[str]:
+    """The words that a setting may be, where it is one of some, or none."""
+    if get_origin(annotation) is Literal:
+        return [str(word) for word in get_args(annotation)]
+    parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else ()
+    others = [part for part in parts if part is not type(None)]
+    return _choices(others[0]) if len(others) == 1 else []
 
 
 def _method_setting_names(model: Any) -> list[str]:
@@ -222,6 +261,10 @@ def load_settings(path: str | Path, overrides: Iterable[str] = ()) -> Settings:
     overrides = sorted(overrides, key=lambda assignment: not assignment.startswith("data.config="))  # the whole first
     if any(assignment.startswith("model.preset=") for assignment in overrides):
         values = _without_preset(values)
+    named = [assignment.partition("=")[2] for assignment in overrides if assignment.startswith("model.name=")]
+    if named:
+        is_wrapper = any(assignment.startswith("model.of") for assignment in overrides)
+        values = _for_another_method(values, named[-1], is_wrapper=is_wrapper)
     for assignment in overrides:
         if assignment.startswith("data.config="):
             values = _with_data_of(values, assignment.removeprefix("data.config="))

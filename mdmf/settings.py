@@ -160,9 +160,10 @@ class EpisodeSettings(Section):
 
 
 class MethodSettings(Section):
-    """Settings of a method, and what the rest of the program asks about it; each method has its own class.
+    """The method; `mdmf methods NAME` lists the settings of one.
 
-    A class says which sources it looks at (`used_sources`); the other facts come from its registration.
+    Each method has its own class of settings, which also answers what the rest of the program asks about the method. It
+    says which sources the method looks at (`used_sources`); the other facts come from the method's registration.
     """
 
     name: str = Field(description="the method; `mdmf methods` lists them")

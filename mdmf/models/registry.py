@@ -95,6 +95,7 @@ def register(
                 published=published,
                 lost=lost,
             ),
+            module=make.__module__,
         )
         return make
 

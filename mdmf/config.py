@@ -1,4 +1,4 @@
-"""Reading settings: one YAML file per experiment, checked as a whole, with `key=value` overrides (PRODUCT 4)."""
+"""Reading settings: one YAML file per experiment, checked as a whole, with `key=value` overrides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The test protocol: models answer the same episodes, batch by batch (METHODS 7)."""
+"""The test protocol: models answer the same episodes, batch by batch (docs/methods.md, section 7)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -29,7 +29,7 @@ def take_text(class_text: Tensor, labels: Tensor) -> Tensor:
 
 
 class PromptSelector(nn.Module):
-    """PPS (CLIP-M2DF, METHODS 2): `p = softmax(200·s)` over the episode's classes, then one prompt per query.
+    """Probability prompt selector (PPS of CLIP-M2DF): `p = softmax(200·s)` over the classes, then one prompt per query.
 
     The mode is one of: `sample`, one class drawn from p; `argmax`; `expect`, the mean of the prompts weighted by p;
     `off`, a zero vector (ablation). Training and evaluation have each their own.

@@ -14,7 +14,7 @@ VIEW_CONDITIONS = ("both", "visual", "text", "none")
 def more_certain_teaches(certainties: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """The first branch teaches a query if it is at least as certain by every measure, the second if less by every one.
 
-    A query on which the measures disagree is taught by none (CLIP-M2DF, METHODS 2).
+    A query on which the measures disagree is taught by none (CLIP-M2DF).
 
     Args:
         certainties: for each measure, branch name -> (E, Q); the same two branches in the same order.

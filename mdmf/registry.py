@@ -1,0 +1,69 @@
+"""Parts that register themselves by name, each from a file of its own: methods, kinds of sources, listing formats.
+
+A new part is a new file in the registry's package; nothing else names it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Entries by name.
+
+    The modules of the package are imported, and register their entries, when an entry is first looked up.
+
+    Args:
+        what: the entries are, for messages: `method`.
+        package: dotted name of the package whose modules register entries.
+    """
+
+    def __init__(self, what: str, package: str) -> None:
+        self.what, self._package = what, package
+        self._entries: dict[str, T] = {}
+        self._is_loaded = False
+
+    def add(self, name: str, entry: T) -> None:
+        """Register an entry.
+
+        Raises:
+            ValueError: if the name is taken.
+        """
+        if name in self._entries:
+            raise ValueError(f"a {self.what} named {name!r} is registered already; choose another name")
+        self._entries[name] = entry
+
+    def __getitem__(self, name: str) -> T:
+        self._load()
+        if name not in self._entries:
+            nearest = difflib.get_close_matches(name, self._entries, n=1, cutoff=0.5)
+            hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+            raise ValueError(f"unknown {self.what} {name!r}; {hint}Known: {', '.join(self)}")
+        return self._entries[name]
+
+    def __contains__(self, name: str) -> bool:
+        self._load()
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        self._load()
+        return iter(sorted(self._entries))
+
+    def _load(self) -> None:
+        if self._is_loaded:
+            return
+        package = importlib.import_module(self._package)
+        for module in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
+            importlib.import_module(f"{self._package}.{module}")
+        self._is_loaded = True
+
+
+# Filled by the files of the packages; what an entry is, the package's own documentation says.
+METHODS: Registry[Any] = Registry("method", "mdmf.models.zoo")
+LISTING_FORMATS: Registry[Any] = Registry("listing format", "mdmf.data.listing")

@@ -12,9 +12,9 @@ from mdmf.data.listing.splits import published_counts
 from mdmf.doctor.counts import count_findings, count_videos, missing_findings, ssv2_findings
 from mdmf.doctor.files import duplicate_findings, file_findings, group_findings, short_finding, unreadable_finding
 from mdmf.doctor.findings import (
-    AskedEpisodes,
     DataReport,
     Finding,
+    RequestedEpisodes,
     episode_findings,
     example_of,
     most_serious_first,
@@ -33,8 +33,8 @@ GLOBAL_NAMES = ("kinetics100", "ssv2_small", "ssv2_full")
 def check_data(settings: Settings, *, decode: bool = False, progress: bool = True) -> DataReport:
     """Look for everything in the data of an experiment that would change its result.
 
-    A check that fails is itself a finding, and the others go on: where no index can be built, the listed files that are
-    on disk are looked at all the same.
+    A check that fails is a finding, and the next ones are run. If no index can be built, the listed files that are on
+    disk are checked.
 
     Args:
         settings: of the experiment.
@@ -64,40 +64,39 @@ def check_data(settings: Settings, *, decode: bool = False, progress: bool = Tru
     )
 
 
-def asked_episodes(settings: Settings) -> list[AskedEpisodes]:
+def requested_episodes(settings: Settings) -> list[RequestedEpisodes]:
     """The episodes that training and testing with these settings draw."""
     episode, evaluation = settings.episode, settings.evaluation
     n_way, n_shot = evaluation.n_way or episode.n_way, evaluation.n_shot or episode.n_shot
-    asked = []
+    requests = []
     if is_trained(settings.model.name):
-        asked.append(AskedEpisodes("training", "train", episode.n_way, episode.n_shot, episode.n_query))
-        asked.append(AskedEpisodes("the choice on val", "val", episode.n_way, episode.n_shot, evaluation.n_query))
+        requests.append(RequestedEpisodes("training", "train", episode.n_way, episode.n_shot, episode.n_query))
+        requests.append(
+            RequestedEpisodes("the choice on val", "val", episode.n_way, episode.n_shot, evaluation.n_query)
+        )
     if evaluation.after_training or not is_trained(settings.model.name):
         if settings.model.text_weight == "val":
-            asked.append(AskedEpisodes("the choice of the text's weight", "val", n_way, n_shot, evaluation.n_query))
-        asked.append(AskedEpisodes("the test", evaluation.split, n_way, n_shot, evaluation.n_query))
-    return asked
-
-
-def check_index(subject: Subject) -> Iterator[Finding]:
-    """Whether an index can be built."""
-    if subject.index is None:
-        message = f"the videos cannot be indexed, so no command runs on this data: {subject.index_error}"
-        yield Finding("error", "index", message)
+            requests.append(
+                RequestedEpisodes("the choice of the text's weight", "val", n_way, n_shot, evaluation.n_query)
+            )
+        requests.append(RequestedEpisodes("the test", evaluation.split, n_way, n_shot, evaluation.n_query))
+    return requests
 
 
 def check_listing(subject: Subject) -> Iterator[Finding]:
-    """Every fault of the listing and the class split, and videos listed under two names."""
+    """Whether an index can be built, every fault of the listing, and videos that are listed under two names."""
+    if subject.index is None:
+        message = f"the videos cannot be indexed, so no command runs on this data: {subject.index_error}"
+        yield Finding("error", "index", message)
     yield from listing_findings(subject.listing, names_are_global=subject.published in GLOBAL_NAMES)
 
 
 def check_counts(subject: Subject) -> Iterator[Finding]:
     """What is missing or not used, and the counts beside the published ones."""
+    index, listing = subject.index, subject.listing
     if subject.published is not None:
-        listed = count_videos(subject.listing.resolved(), subject.listing.classes)
-        yield from ssv2_findings(listed, subject.published)
-    if subject.index is not None:
-        index = subject.index
+        yield from ssv2_findings(count_videos(listing.resolved(), listing.classes), subject.published)
+    if index is not None:
         yield from missing_findings(index.missing, index.unused_classes, index.n_ignored_files)
     if subject.published is not None:
         yield from count_findings(count_videos(subject.records, subject.classes), subject.published)
@@ -131,7 +130,7 @@ def check_episodes(subject: Subject) -> Iterator[Finding]:
         yield from episode_findings(
             subject.records,
             subject.classes,
-            asked_episodes(subject.settings),
+            requested_episodes(subject.settings),
             unusable=subject.unusable,
             group_disjoint=subject.settings.episode.group_disjoint,
         )
@@ -148,7 +147,6 @@ def check_prompts(subject: Subject) -> Iterator[Finding]:
 
 Check = Callable[[Subject], Iterator[Finding]]
 CHECKS: tuple[tuple[str, Check], ...] = (
-    ("the index", check_index),
     ("the listing", check_listing),
     ("the counts", check_counts),
     ("the files", check_files),
@@ -157,11 +155,11 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("the episodes", check_episodes),
     ("the prompts", check_prompts),
 )
-"""What is checked, and the check."""
+"""The name of each check, for the finding that it failed, and its function."""
 
 
 def _findings(what: str, check: Check, subject: Subject) -> Iterator[Finding]:
-    """The findings of a check; what stops it is one more."""
+    """The findings of a check; an error that stops it is a finding too."""
     try:
         yield from check(subject)
     except (ValueError, OSError) as error:

@@ -105,7 +105,7 @@ class DataReport:
 
 
 @dataclass(frozen=True)
-class AskedEpisodes:
+class RequestedEpisodes:
     """The episodes that an experiment draws from one split, and what for."""
 
     purpose: str
@@ -160,21 +160,21 @@ def split_rows(
 def episode_findings(
     records: Sequence[VideoRecord],
     classes: ClassSplit,
-    asked: Iterable[AskedEpisodes],
+    requests: Iterable[RequestedEpisodes],
     *,
     unusable: Collection[str] = (),
     group_disjoint: bool = False,
 ) -> Iterator[Finding]:
-    """Whether the episodes that an experiment asks for can be drawn, by the sampler's own check.
+    """A finding for each kind of episode that the sampler refuses to draw.
 
     Args:
         records: the videos.
         classes: split -> its classes.
-        asked: what is drawn from which split.
+        requests: what is drawn from which split.
         unusable: ids of videos that no episode can hold, since they cannot be read.
         group_disjoint: no source recording may be in both support and query of a class.
     """
-    for episodes in asked:
+    for episodes in requests:
         split, names = episodes.split, classes.get(episodes.split, ())
         videos = [record for record in records if record.split == split and record.video_id not in unusable]
         ungrouped = [example_of(record) for record in videos if record.group is None and group_disjoint]
@@ -201,7 +201,7 @@ def episode_findings(
             yield _impossible(episodes, error)
 
 
-def _impossible(episodes: AskedEpisodes, error: ValueError) -> Finding:
+def _impossible(episodes: RequestedEpisodes, error: ValueError) -> Finding:
     *problems, advice = [line.strip() for line in str(error).splitlines()]
     message = (
         f"the episodes of {episodes.purpose} cannot be drawn from {episodes.split} ({episodes.n_way}-way "

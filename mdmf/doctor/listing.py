@@ -1,4 +1,4 @@
-"""The data doctor on what lists the videos: every fault of it, and videos that are listed under two names."""
+"""Findings about the listing: every fault, and videos that are listed under two names."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ def _example(fault: Fault) -> Example:
 
 
 def _repeated_videos(listing: Listing, *, names_are_global: bool) -> Iterator[tuple[str, Example]]:
-    """Videos of one path without suffix, or of one name: two for the index, and one for whoever looks at them."""
+    """Different files that are probably one video: their paths differ by suffix, or their names are the same.
+
+    The index accepts them; the finding's code says whether they are in two splits, two classes or one.
+    """
     by_video: dict[str, list[Entry]] = {}
     for entry in listing.resolved():
         folder, _, name = posixpath.normpath(entry.video_id).rpartition("/")

@@ -1,4 +1,4 @@
-"""What the checks of the data doctor look at: the data of an experiment, read and probed once for all of them."""
+"""The data that the checks of the data doctor share: each part is computed once, when a check first needs it."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ _BATCHES_AHEAD = 4
 class Subject:
     """The data of an experiment.
 
-    Where no index can be built, the videos are those that are listed and on disk.
+    If no index can be built, the videos are those that are listed and on disk.
 
     Args:
         settings: of the experiment.
-        decode: open the videos, do not only look at them from outside.
+        decode: decode three frames of each video.
         progress: show bars.
 
     Attributes:
-        are_videos: what is listed can be decoded.
-        decode: videos are opened.
-        listing: all that is listed, and every fault in it.
-        index: None where none can be built.
-        index_error: why.
-        published: the published data set that this one says it is, if any.
+        are_videos: whether the listing format lists videos.
+        decode: whether videos are decoded.
+        listing: the listed videos, and every fault.
+        index: None if none can be built.
+        index_error: the reason, on one line.
+        published: name of the published data set that this is, by its name or class split.
 
     Raises:
         ValueError: if `data.root` is not set.
@@ -94,20 +94,20 @@ class Subject:
 
     @cached_property
     def facts(self) -> Sequence[FileFacts]:
-        """What a look from outside tells of each video, in the order of the records."""
+        """Size and problem of each video's file, which is not opened, in the order of the records."""
         return look_at_files(self.records, progress=self.progress)
 
     @cached_property
     def openable(self) -> Sequence[tuple[VideoRecord, FileFacts]]:
-        """The videos with which nothing is wrong from outside."""
+        """The videos whose files exist, may be read and are not empty."""
         pairs = zip(self.records, self.facts, strict=True)
         return [(record, fact) for record, fact in pairs if not fact.problem and not fact.n_empty]
 
     @cached_property
     def probes(self) -> Sequence[tuple[VideoRecord, int | str]]:
-        """Openable videos and their numbers of frames, or why they cannot be decoded.
+        """Openable videos, each with its number of frames or the reason why it cannot be decoded.
 
-        Without decoding, those of folders of frames.
+        If videos are not opened: folders of frames only.
         """
         if not self.decode:
             return [(record, fact.n_frames) for record, fact in self.openable if fact.n_frames]
@@ -144,7 +144,7 @@ def one_line(error: Exception) -> str:
 
 
 def _in_batches(pool: DecodePool, tasks: Sequence[DecodeTask]) -> Iterator[Decoded]:
-    """What became of each video, in order; some batches are decoded ahead."""
+    """The results in the order of the tasks; some batches are decoded ahead."""
     ahead: deque[Submitted] = deque()
     for start in range(0, len(tasks), _VIDEOS_PER_BATCH):
         ahead.append(pool.submit(tasks[start : start + _VIDEOS_PER_BATCH]))

@@ -11,7 +11,7 @@ import pytest
 
 from mdmf.cli import main
 from mdmf.data.listing.splits import published_counts
-from mdmf.doctor.examine import asked_episodes, check_data
+from mdmf.doctor.examine import check_data, requested_episodes
 from mdmf.settings import Settings
 
 SPLIT = {"train": ["kick", "ride bike"], "val": ["run", "sit"], "test": ["wave", "talk"]}
@@ -353,17 +353,17 @@ def test_what_is_not_there_at_all_is_an_error_not_a_finding(tmp_path, monkeypatc
 
 def test_only_what_is_drawn_is_asked_for():
     trained = Settings.model_validate({"episode": {"n_shot": 5}, "evaluation": {"n_way": 7}})
-    asked = {each.split: (each.n_way, each.n_shot, each.n_query) for each in asked_episodes(trained)}
+    asked = {each.split: (each.n_way, each.n_shot, each.n_query) for each in requested_episodes(trained)}
     assert asked == {"train": (5, 5, 5), "val": (5, 5, 1), "test": (7, 5, 1)}
     baseline = Settings.model_validate({"model": {"name": "otam"}})
-    assert [each.split for each in asked_episodes(baseline)] == ["test"]
+    assert [each.split for each in requested_episodes(baseline)] == ["test"]
 
 
 @pytest.mark.parametrize(("name", "of_val"), [("otam", [(20, 2, 1)]), ("m2df", [(5, 1, 1), (20, 2, 1)])])
 def test_the_weight_of_the_text_is_chosen_on_val_by_episodes_of_the_test(name, of_val):
     """Val may have the classes for the episodes of training and not for those of the test."""
     values = {"model": {"name": name, "text_weight": "val"}, "evaluation": {"n_way": 20, "n_shot": 2}}
-    asked = asked_episodes(Settings.model_validate(values))
+    asked = requested_episodes(Settings.model_validate(values))
     assert [(each.n_way, each.n_shot, each.n_query) for each in asked if each.split == "val"] == of_val
 
 

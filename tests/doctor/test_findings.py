@@ -4,9 +4,9 @@ import pytest
 from finding_helpers import codes, only, record
 
 from mdmf.doctor.findings import (
-    AskedEpisodes,
     Example,
     Finding,
+    RequestedEpisodes,
     episode_findings,
     finding_about,
     most_serious_first,
@@ -27,7 +27,7 @@ def test_rows_by_hand() -> None:
 
 
 class TestEpisodes:
-    ASKED = AskedEpisodes("the test", "train", 2, 1, 1)
+    ASKED = RequestedEpisodes("the test", "train", 2, 1, 1)
 
     def records(self, n: int, groups: str = "") -> list[VideoRecord]:
         return [record(f"{c}/{i}", group=groups[i] if groups else None) for c in ("kick", "run") for i in range(n)]
@@ -49,11 +49,11 @@ class TestEpisodes:
         ]
 
     def test_too_few_classes(self) -> None:
-        finding = only(episode_findings(self.records(9), CLASSES, [AskedEpisodes("training", "train", 3, 1, 1)]))
+        finding = only(episode_findings(self.records(9), CLASSES, [RequestedEpisodes("training", "train", 3, 1, 1)]))
         assert "has 2 classes, needs n_way = 3" in finding.message
 
     def test_an_empty_split(self) -> None:
-        finding = only(episode_findings(self.records(9), CLASSES, [AskedEpisodes("the choice", "val", 2, 1, 1)]))
+        finding = only(episode_findings(self.records(9), CLASSES, [RequestedEpisodes("the choice", "val", 2, 1, 1)]))
         assert "'val' has 0 classes" in finding.message
 
     def test_group_disjoint_needs_videos_of_other_groups(self) -> None:

@@ -1,4 +1,4 @@
-"""What is wrong with a listing: the index raises the first fault, the data doctor reports all of them."""
+"""Faults of a listing: the index raises the first one, the data doctor reports all of them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ class Fault(ValueError):  # noqa: N818, a record of what is wrong that can also 
         where: file and line, folder, or setting: `list.csv, line 3`.
         problem: what was expected, and what was found.
         fix: what to do.
-        code: the kind of fault, by which the doctor groups them.
-        class_name: of the class that it is about, if it is about one.
+        code: the kind of fault, by which the doctor groups them: `listing`, `listed-twice`, `video-in-two-splits`,
+            `class-in-two-splits`, `class-spelling`, or another one of a format.
+        class_name: the class, if the fault is about one.
         split: of that class or line, if known.
-        is_error: whether no index can be built; else the doctor warns.
+        is_error: whether the index raises it; otherwise the doctor warns of it.
     """
 
     where: str

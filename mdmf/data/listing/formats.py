@@ -6,8 +6,9 @@ A format is one file in this folder; nothing else names it:
 
     LISTING_FORMATS.add("csv", ListingFormat(read_csv, needs=("csv",)))
 
-`data.kind=csv` then selects it. The function says what is listed, with the class names and splits that the listing
-itself gives. It does not choose class splits, sort videos or match the spelling of classes: `reading` and `index` do.
+`data.kind=csv` selects it. The function returns the listed videos with the class names and splits of the listing. It
+does not choose class splits, sort videos or match the spelling of classes: `reading` and `index` do this for every
+format.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from mdmf.data.listing.splits import ClassSplit
 
 @dataclass(frozen=True)
 class ListingSettings:
-    """What the settings say about which videos there are; the fields have the names of those under `data`.
+    """The settings of a listing; the fields have the names of those under `data`.
 
     Attributes:
         name: of the data set; its shipped class split is the default, and `hmdb51` and `ucf101` have a group pattern.
@@ -54,9 +55,9 @@ class ListingSettings:
 class Entry(NamedTuple):
     """One listed video.
 
-    `where` is its file and line, or its path. `class_name` is written as in the listing. `video_id` is its path below
-    root with `/` between the parts; of a video that is not on disk, whose `path` is None, what the listing calls it.
-    `split` and `group` (the source recording) are None where the listing does not say them.
+    `where` is its file and line, or its path. `class_name` is spelled as in the listing. `video_id` is its path below
+    root with `/` between the parts. A video that is not on disk has the `path` None, and as `video_id` its name in the
+    listing. `split` and `group` (the source recording) are None if the listing does not give them.
     """
 
     where: str
@@ -103,14 +104,14 @@ class Listing:
 
     @contextmanager
     def collect_faults(self) -> Iterator[None]:
-        """Within the block, a fault that is raised ends the block and is added."""
+        """Add a fault that is raised within the block; the block ends there."""
         try:
             yield
         except Fault as fault:
             self.faults.append(fault)
 
     def resolved(self) -> Iterator[Entry]:
-        """The entries with their classes as the class split writes them, and their splits; None: in no split."""
+        """The entries with class names spelled as in `classes`, and with their splits (None: in no split)."""
         places = {class_key(name): (name, split) for split, names in self.classes.items() for name in names}
         for entry in self.entries:
             name, split = places.get(class_key(entry.class_name), (entry.class_name, None))

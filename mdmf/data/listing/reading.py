@@ -20,7 +20,7 @@ from mdmf.structures import SPLITS
 
 
 def read_listing(settings: ListingSettings) -> Listing:
-    """Everything that is listed and every fault in it, with the classes of each split.
+    """The listed videos, every fault of the listing and the class split, and the classes of each split.
 
     Raises:
         FileNotFoundError: if the root does not exist.
@@ -35,8 +35,8 @@ def read_listing(settings: ListingSettings) -> Listing:
         given, faults = read_class_split(settings.class_split)
     try:
         listing = listing_format.read(settings, given)
-    except OSError as error:  # such as a class folder that may not be read
-        listing = Listing(faults=[Fault(str(error.filename), str(error.strerror), "check its permissions")])
+    except OSError as error:  # such as a class folder without permission to read it
+        listing = Listing(faults=[Fault(f"{settings.root} (data.root)", str(error), "check the permissions")])
     if not listing.entries and not listing.faults:
         listing.faults.append(Fault(f"data.kind={settings.kind}", "no video is listed", "check what data.root holds"))
     listing.faults[:0] = faults
@@ -48,12 +48,12 @@ def read_listing(settings: ListingSettings) -> Listing:
 
 
 def _choose_classes(settings: ListingSettings, listing: Listing, given: ClassSplit | None) -> ClassSplit:
-    """Split -> classes: those that the listing says, else the class split of the settings.
+    """Split -> classes: of the class split `given`, else of the listing, else random, else shipped for this name.
 
-    A class split beside a listing that says splits names the classes of the splits that are listed.
+    A listing that names splits uses those of `given` that it lists.
 
     Raises:
-        Fault: if neither says it.
+        Fault: if there is no class split.
     """
     listed_splits = {entry.split for entry in listing.entries} - {None}
     if given is not None:
@@ -65,7 +65,7 @@ def _choose_classes(settings: ListingSettings, listing: Listing, given: ClassSpl
         return random_class_split(names.values(), settings.split_fractions, settings.split_seed)
     if settings.name in shipped_names("splits"):
         return load_class_split(settings.name)
-    problem = "it is not said which classes are for training, validation and test"
+    problem = "there is no class split, so it is unknown which classes are for training, validation and test"
     fix = "name a shipped class split or a YAML file, or set data.class_split=random to deal the classes by chance"
     raise Fault("data.class_split", problem, fix)
 
@@ -96,6 +96,6 @@ def _spelling_faults(listing: Listing, *, is_error: bool) -> Iterator[Fault]:
 
 
 def _other_classes(name: str, given: ClassSplit | None) -> tuple[str, ...]:
-    """Shipped prompts name every class of their data set, so a part of it must still know them all."""
+    """Classes that prompts may name although they are not listed: shipped prompts name every class of a data set."""
     shipped = load_class_split(name) if name in shipped_names("splits") else {}
     return tuple(class_name for split in (given or {}, shipped) for names in split.values() for class_name in names)

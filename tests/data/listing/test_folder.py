@@ -97,7 +97,7 @@ def test_a_folder_that_may_not_be_read_is_a_fault(root: Path, three_classes: Pat
 
     monkeypatch.setattr("mdmf.data.listing.folder.scan", refuse)
     faults = faults_of(root, class_split=three_classes)
-    assert faults == [f"{root}/a: Permission denied; check its permissions"]
+    assert faults == [f"{root} (data.root): [Errno 13] Permission denied: '{root}/a'; check the permissions"]
 
 
 def test_real_clips(shared_data: Path) -> None:

@@ -34,7 +34,9 @@ def test_without_a_class_split_the_shipped_one_of_the_name_is_taken(tmp_path: Pa
 
 def test_no_class_split_at_all_is_a_fault_that_says_what_to_set(root: Path) -> None:
     (fault,) = faults_of(root)
-    assert fault.startswith("data.class_split: it is not said which classes are for training, validation and test")
+    assert fault.startswith(
+        "data.class_split: there is no class split, so it is unknown which classes are for training"
+    )
     assert "data.class_split=random" in fault
 
 

@@ -27,16 +27,18 @@ class Registry(Generic[T]):
     def __init__(self, what: str, package: str) -> None:
         self.what, self._package = what, package
         self._entries: dict[str, T] = {}
+        self._modules: dict[str, str] = {}  # name -> module that registered it
         self._is_loaded = False
 
-    def add(self, name: str, entry: T) -> None:
-        """Register an entry.
+    def add(self, name: str, entry: T, *, module: str) -> None:
+        """Register an entry of a module; a module that is imported again replaces its own.
 
         Raises:
-            ValueError: if the name is taken.
+            ValueError: if another module has registered the name.
         """
-        if name in self._entries:
-            raise ValueError(f"a {self.what} named {name!r} is registered already; choose another name")
+        owner = self._modules.setdefault(name, module)
+        if owner != module:
+            raise ValueError(f"a {self.what} named {name!r} is registered by {owner!r} already; choose another name")
         self._entries[name] = entry
 
     def __getitem__(self, name: str) -> T:

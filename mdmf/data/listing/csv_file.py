@@ -91,4 +91,4 @@ def _names_in(root: Path, folder: str) -> frozenset[str]:
     return frozenset(each.name for each in path.iterdir()) if path.is_dir() else frozenset()
 
 
-LISTING_FORMATS.add("csv", ListingFormat(read_csv, needs=("csv",)))
+LISTING_FORMATS.add("csv", ListingFormat(read_csv, needs=("csv",)), module=__name__)

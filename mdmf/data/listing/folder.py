@@ -44,4 +44,4 @@ def _no_videos(root: Path, folders: Sequence[str], n_ignored: int) -> Fault:
 
 
 for name in ("folder", "shapes"):  # `shapes` is the embedded world, which is written before it is listed
-    LISTING_FORMATS.add(name, ListingFormat(read_class_folders, class_folders=True))
+    LISTING_FORMATS.add(name, ListingFormat(read_class_folders, class_folders=True), module=__name__)

@@ -4,7 +4,7 @@ A format is one file in this folder; nothing else names it:
 
     def read_csv(settings: ListingSettings, classes: ClassSplit | None) -> Listing: ...
 
-    LISTING_FORMATS.add("csv", ListingFormat(read_csv, needs=("csv",)))
+    LISTING_FORMATS.add("csv", ListingFormat(read_csv, needs=("csv",)), module=__name__)
 
 `data.kind=csv` selects it. The function returns the listed videos with the class names and splits of the listing. It
 does not choose class splits, sort videos or match the spelling of classes: `reading` and `index` do this for every

@@ -176,4 +176,4 @@ def _only_one(candidates: Sequence[DiskVideo], line: _Line) -> DiskVideo:
     raise Fault(line.where, problem, "remove or rename one", split=line.split)
 
 
-LISTING_FORMATS.add("lists", ListingFormat(read_lists, needs=("lists",)))
+LISTING_FORMATS.add("lists", ListingFormat(read_lists, needs=("lists",)), module=__name__)

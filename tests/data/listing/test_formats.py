@@ -32,8 +32,10 @@ def read_flat_names(settings: ListingSettings, classes: ClassSplit | None) -> Li
 def flat_names(monkeypatch):
     """The made-up format, registered as from a file of its own."""
     assert "folder" in LISTING_FORMATS
-    monkeypatch.setattr(LISTING_FORMATS, "_entries", dict(LISTING_FORMATS._entries))
-    LISTING_FORMATS.add("flat_names", ListingFormat(read_flat_names, needs=("csv",), are_videos=False))
+    for names in ("_entries", "_modules"):
+        monkeypatch.setattr(LISTING_FORMATS, names, dict(getattr(LISTING_FORMATS, names)))
+    made_up = ListingFormat(read_flat_names, needs=("csv",), are_videos=False)
+    LISTING_FORMATS.add("flat_names", made_up, module=__name__)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from mdmf.old_settings import current_method
 from mdmf.registry import METHODS
 from mdmf.resources import resource_folder, shipped_names
 from mdmf.settings import DEFAULT_METHOD, Settings
+from mdmf.yaml_text import parse_yaml, read_yaml
 
 __all__ = [
     "ConfigError",
@@ -36,44 +37,6 @@ _MISSING = object()
 
 class ConfigError(ValueError):
     """Settings that cannot be used; the message lists every error at once."""
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML in which `1e-4` is a number and a key given twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise ConfigError(f"key {key!r} is given twice (line {key_node.start_mark.line + 1})")
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-# YAML 1.1 also reads on, off, yes and no as booleans; `selector_test: off` must stay a word.
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^([tT]rue|TRUE|[fF]alse|FALSE)$"), list("tTfF"))
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
-
-
-def parse_yaml(text: str, *, source: str) -> Any:
-    """Parse YAML safely.
-
-    Raises:
-        ConfigError: naming `source`, if the text is not YAML.
-    """
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except ConfigError as error:
-        raise ConfigError(f"{source}: {error}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{source} is not valid YAML: {error}") from None
 
 
 def find_config(name: str | Path) -> Path:
@@ -97,10 +60,9 @@ def find_config(name: str | Path) -> Path:
 
 def _read_mapping(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path} is not UTF-8 text") from None
-    values = parse_yaml(text, source=str(path))
+        values = read_yaml(path)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -135,7 +97,11 @@ def _override(values: dict[str, Any], assignment: str) -> dict[str, Any]:
     key, equals, text = assignment.partition("=")
     if not equals or not re.fullmatch(r"\w+(\.\w+)+", key):
         raise ConfigError(f"cannot read {assignment!r}; write section.key=value, as in episode.n_shot=5")
-    nested: Any = parse_yaml(text, source=assignment) if text.strip() else None
+    nested: Any
+    try:
+        nested = parse_yaml(text, source=assignment) if text.strip() else None
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     for part in reversed(key.split(".")):
         nested = {part: nested}
     return _merge(values, nested)

@@ -68,3 +68,4 @@ class Registry(Generic[T]):
 
 # Filled by the files of the packages; what an entry is, the package's own documentation says.
 METHODS: Registry[Any] = Registry("method", "mdmf.models.zoo")
+LISTING_FORMATS: Registry[Any] = Registry("listing format", "mdmf.data.listing")

@@ -19,7 +19,7 @@ from pydantic import (
 
 from mdmf.corruptions import FRAME_KINDS, parse_corruption
 from mdmf.old_settings import current_method, with_settings
-from mdmf.registry import METHODS
+from mdmf.registry import LISTING_FORMATS, METHODS
 
 DEFAULT_METHOD = "m2df"
 DEFAULT_SOURCE = "rgb"
@@ -66,7 +66,7 @@ class DataSettings(Section):
     """Which videos there are, their classes and splits, and where their features are kept."""
 
     name: str = Field("clips", pattern=r"^[\w.-]+$", description="name of the data set: picks its prompts and split")
-    kind: Literal["folder", "csv", "lists", "shapes"] = Field("folder", description="how the videos are listed")
+    kind: str = Field("folder", description="how the videos are listed: folder, csv, lists, shapes, ...")
     root: Path | None = Field(None, description="folder of the videos")
     csv: Path | None = Field(None, description="file path,class[,split][,group] (kind: csv)")
     lists: dict[Literal["train", "val", "test"], Path] | None = Field(None, description="published lists (kind: lists)")
@@ -82,12 +82,17 @@ class DataSettings(Section):
     shapes: ShapesSettings = ShapesSettings()
     flow: FlowSettings = FlowSettings()
 
+    @field_validator("kind")
+    @classmethod
+    def _kind_is_registered(cls, kind: str) -> str:
+        LISTING_FORMATS[kind]
+        return kind
+
     @model_validator(mode="after")
     def _needs(self) -> DataSettings:
-        if self.kind == "csv" and self.csv is None:
-            raise ValueError("kind 'csv' needs data.csv")
-        if self.kind == "lists" and not self.lists:
-            raise ValueError("kind 'lists' needs data.lists with a file per split")
+        for setting in LISTING_FORMATS[self.kind].needs:
+            if not getattr(self, setting):
+                raise ValueError(f"kind {self.kind!r} needs data.{setting}")
         if self.flow.method == "disk" and self.flow.folder is None:
             raise ValueError("flow.method 'disk' needs data.flow.folder")
         if self.flow.method != "disk" and self.flow.folder is not None:
@@ -331,7 +336,7 @@ class OutputSettings(Section):
 class Settings(Section):
     """All settings of one experiment."""
 
-    data: DataSettings = DataSettings()
+    data: DataSettings = Field(default_factory=DataSettings)  # a default made here would import every listing format
     frames: FrameSettings = FrameSettings()
     encoder: EncoderSettings = EncoderSettings()
     episode: EpisodeSettings = EpisodeSettings()

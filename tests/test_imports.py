@@ -15,7 +15,8 @@ ORDER = [
     {"data", "encoders", "distances"},
     {"config"},
     {"settings"},
-    {"presets", "resources", "files", "class_names", "structures", "corruptions", "own_code", "results", "device"},
+    {"presets", "resources", "files", "class_names", "structures", "corruptions", "own_code", "results", "device"}
+    | {"registry", "yaml_text"},
 ]
 LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts}
 # Imports against the order that are still there: this set may only shrink.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from mdmf.data.features.extractor import ExtractionSummary
 from mdmf.data.features.readers import CorruptedReader, ReorderedReader
 from mdmf.data.features.store import check_settings, read_manifest
 from mdmf.data.features.stores import FeatureStores
+from mdmf.data.listing.formats import ListingSettings
 from mdmf.data.listing.index import VideoIndex, build_index
 from mdmf.device import resolve_device
 from mdmf.encoders.clip import FrozenEncoder, load_encoder
@@ -30,7 +32,7 @@ from mdmf.encoders.text_cache import ClassText, cached_class_text
 from mdmf.models.build import build_model
 from mdmf.models.method import Method
 from mdmf.models.text_at_test import text_model
-from mdmf.resources import resource_folder, shipped_names
+from mdmf.resources import resource_folder
 from mdmf.settings import DEFAULT_SOURCE, MethodSettings, Settings
 from mdmf.shapes.world import write_shapes_world
 from mdmf.structures import SOURCES
@@ -43,6 +45,25 @@ def prompt_file(settings: Settings) -> Path:
     shipped = resource_folder("prompts")
     own = shipped / f"{settings.data.name}.yaml"
     return settings.data.prompts or (own if own.is_file() else shipped / "default.yaml")
+
+
+def listing_settings(settings: Settings) -> ListingSettings:
+    """What the settings say about which videos there are.
+
+    Raises:
+        ValueError: if `data.root` is not set.
+    """
+    values = {field.name: getattr(settings.data, field.name) for field in fields(ListingSettings)}
+    if values["root"] is None:
+        raise ValueError("data.root is not set; give the folder of the videos, as in data.root=/my/videos")
+    root = Path(os.path.abspath(values["root"].expanduser()))  # noqa: PTH100, resolve() follows links: other ids
+    return ListingSettings(**values | {"root": root})
+
+
+def sentences_of(settings: Settings, index: VideoIndex) -> dict[str, list[str]]:
+    """The prompts of every class of every split, as they are sent to the text encoder."""
+    names = [name for names in index.classes.values() for name in names]
+    return class_sentences(load_prompts(prompt_file(settings)), names, known_classes=index.known_classes)
 
 
 def as_it_lies(settings: Settings) -> Settings:
@@ -71,12 +92,10 @@ class Workspace:
     def index(self) -> VideoIndex:
         """The videos; the embedded world is written first, where it is asked for and missing."""
         data = self.settings.data
-        kind, class_split = data.kind, data.class_split
-        if data.root is None:
-            raise ValueError("data.root is not set; give the folder of the videos, as in data.root=/my/videos")
-        if kind == "shapes":
+        listing = listing_settings(self.settings)
+        if data.kind == "shapes":
             write_shapes_world(
-                data.root,
+                listing.root,
                 n_videos_per_class=data.shapes.n_videos_per_class,
                 seed=data.shapes.seed,
                 camouflage_share=data.shapes.camouflage_share,
@@ -84,20 +103,7 @@ class Workspace:
                 n_workers=data.n_workers or None,
                 progress=self.progress,
             )
-            kind = "folder"
-        if class_split is None and kind == "folder" and data.name in shipped_names("splits"):
-            class_split = data.name
-        index = build_index(
-            name=data.name,
-            kind=kind,
-            root=data.root,
-            csv=data.csv,
-            lists={str(split): path for split, path in data.lists.items()} if data.lists else None,
-            class_split=None if class_split == "random" else class_split,
-            split_fractions=data.split_fractions if class_split == "random" else None,
-            split_seed=data.split_seed,
-            group_pattern=data.group_pattern,
-        )
+        index = build_index(listing)
         logger.info("%s", index.summary())
         return index
 
@@ -183,9 +189,7 @@ class Workspace:
     @cached_property
     def sentences(self) -> dict[str, list[str]]:
         """The prompts of every class of every split, as they are sent to the text encoder."""
-        prompts = load_prompts(prompt_file(self.settings))
-        names = [name for names in self.index.classes.values() for name in names]
-        return class_sentences(prompts, names, known_classes=self.index.known_classes)
+        return sentences_of(self.settings, self.index)
 
     @cached_property
     def text(self) -> ClassText:

@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mdmf.class_names import class_key
+from mdmf.class_names import class_key, some_of
 from mdmf.data.features.store import StoreMismatch
-from mdmf.data.listing.formats import some_of
 from mdmf.encoders.clip import FrozenEncoder
 from mdmf.encoders.prompts import PromptFile, class_name_in_words, class_sentences, load_prompts
 from mdmf.encoders.text_cache import ClassText, cached_class_text

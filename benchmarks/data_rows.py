@@ -46,6 +46,7 @@ import json, sys, time
 sys.path.insert(0, {root!r})
 from pathlib import Path
 import numpy as np, torch
+from mdmf.data.listing.formats import ListingSettings
 from mdmf.data.listing.index import build_index
 from mdmf.data.episodes import EpisodeSampler
 from mdmf.data.features.store import FeatureStore
@@ -54,7 +55,8 @@ def peak():  # of this process alone; getrusage would also tell of the one that 
     return int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 before = peak()
 started = time.perf_counter()
-index = build_index(name="large", kind="folder", root=Path({videos!r}), split_fractions=(1, 0, 0))
+listing = ListingSettings("large", Path({videos!r}), class_split="random", split_fractions=(1, 0, 0))
+index = build_index(listing)
 records = [record for record in index.records if record.split == "train"]
 store = FeatureStore.open(Path({store!r}))
 rows = store.rows_of([record.video_id for record in records])

@@ -33,7 +33,9 @@ def main() -> None:
     from mdmf.config import load_settings
     from mdmf.report.tables import text_table
 
-    settings = load_settings(arguments.cfg, [*arguments.overrides, "model.name=late_otam", "evaluation.baselines=[]"])
+    settings = load_settings(
+        arguments.cfg, [*arguments.overrides, "model={name: late_fusion, of: otam}", "evaluation.baselines=[]"]
+    )
     rates = measure(settings, n_videos=arguments.videos, repeats=arguments.repeats)
     alone = rates["encoding alone"]
     rows = [[name, f"{rate:.0f}", f"{rate / alone:.2f}"] for name, rate in rates.items()]
@@ -53,6 +55,7 @@ def measure(settings, *, n_videos: int, repeats: int) -> dict[str, float]:
     from mdmf.data.views.optical_flow import draw_flow, optical_flow
     from mdmf.data.views.preprocess import resize_crop
     from mdmf.engine.workspace import Workspace
+    from mdmf.settings import method_settings
 
     cv2.setNumThreads(1)
     n_threads = torch.get_num_threads()
@@ -81,15 +84,15 @@ def measure(settings, *, n_videos: int, repeats: int) -> dict[str, float]:
     def flow_by(method: str) -> Callable[[], object]:
         return lambda: [optical_flow(*pair, method=method, short_side=flow.short_side) for pair in pairs]
 
-    def extraction(model: str) -> Callable[[], object]:
+    def extraction(model: str | dict[str, str]) -> Callable[[], object]:
         def run() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 sources = {
                     name: source.model_copy(update={"store": Path(folder) / name})
                     for name, source in settings.sources.items()
                 }
-                chosen = settings.model.model_copy(update={"name": model})
-                Workspace(settings.model_copy(update={"sources": sources, "model": chosen}), progress=False).extract()
+                changed = {"sources": sources, "model": method_settings(model)}
+                Workspace(settings.model_copy(update=changed), progress=False).extract()
 
         return run
 
@@ -106,7 +109,8 @@ def measure(settings, *, n_videos: int, repeats: int) -> dict[str, float]:
     torch.set_num_threads(1)
     rates = {name: n_frames / _median_seconds(part, repeats) for name, part in parts.items()}
     torch.set_num_threads(n_threads)
-    for name, model in (("extraction of rgb", "otam"), ("extraction of rgb and flow in one pass", "late_otam")):
+    both = {"name": "late_fusion", "of": "otam"}
+    for name, model in (("extraction of rgb", "otam"), ("extraction of rgb and flow in one pass", both)):
         rates[f"{name}, all {len(every)} videos"] = len(every) * T / _median_seconds(extraction(model), repeats)
     return rates
 

@@ -4,6 +4,8 @@ import statistics
 
 import numpy as np
 import torch
+from mdmf.models.baselines import make_baseline
+from mdmf.models.multi_view import MultiView, make_multi_view
 
 from benchmarks.arithmetic import episode_multiply_adds, matrix_rate, video_multiply_adds
 from benchmarks.feature_world import FeatureWorld
@@ -12,8 +14,6 @@ from benchmarks.timing import Row, Timed, timed
 from mdmf.data.features.bank import FeatureBank
 from mdmf.distances.alignment import otam_distance
 from mdmf.engine.evaluator import evaluate
-from mdmf.models.baselines import make_baseline
-from mdmf.models.multi_view import MultiView, make_multi_view
 
 N_EPISODES = 10_000
 D, T, HIDDEN = 512, 8, 2048

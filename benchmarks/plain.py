@@ -1,4 +1,4 @@
-"""CLIP-M2DF as METHODS 2 states it, one episode at a time: what speed is measured against, and the oracle of the tests.
+"""CLIP-M2DF as docs/methods.md states it, one episode at a time: the baseline of every speed and the tests' oracle.
 
 It is written for reading, in the way in which published code of this field computes: every video of every episode goes
 through the model again, classes are compared one after the other, and the alignment is filled cell by cell. It takes
@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from mdmf.models.multi_view import MultiView
 from torch import Tensor
 from torch.nn import functional
-
-from mdmf.models.multi_view import MultiView
 
 VIEWS = ("local", "global")
 

@@ -4,7 +4,7 @@ Where to begin:
 
 - `mdmf.FewShotRecognizer` (`mdmf.recognition.recognizer`): names clips after a few examples of each action.
 - `mdmf.config.load_settings` and `mdmf.engine.workspace.Workspace`: from a config to features, episodes and models.
-- `mdmf.models.two_branch.TwoBranch`: what a method is.
+- `mdmf.models.method.Method`: what a method is.
 - `mdmf.distances.alignment.otam_distance`, `mdmf.data.episodes.EpisodeSampler`,
   `mdmf.data.features.store.FeatureStore`: of use by themselves.
 """

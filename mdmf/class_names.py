@@ -1,4 +1,4 @@
-"""When two spellings name the same class, and which known name a misspelt one is nearest to."""
+"""When two spellings name the same class, which known name a misspelt one is nearest to, and names in a message."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 import functools
 import string
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _DROPPED = str.maketrans("", "", string.whitespace + "_-[]()'\",’")
 
@@ -26,3 +26,9 @@ def nearest_hint(name: str, known: Iterable[str]) -> str:
     by_key = {class_key(candidate): candidate for candidate in known}
     close = difflib.get_close_matches(class_key(name), by_key, n=1, cutoff=0.6)
     return f" (did you mean {by_key[close[0]]!r}?)" if close else ""
+
+
+def some_of(names: Sequence[str], n_shown: int = 5) -> str:
+    """The first few names for a message, and how many more there are."""
+    shown = ", ".join(repr(name) for name in names[:n_shown])
+    return f"{shown} and {len(names) - n_shown:,} more" if len(names) > n_shown else shown or "none"

@@ -8,24 +8,13 @@ import logging
 import re
 import sys
 from collections.abc import Sequence
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
 
 from mdmf.commands import COMMANDS
-from mdmf.config import setting_names
+from mdmf.config import setting_line, setting_names
 from mdmf.settings import Settings
 from mdmf.structures import RunFailed
 
 _OVERRIDE = re.compile(r"^\w+(\.\w+)+=")
-
-
-def _choices(annotation: Any) -> list[str]:
-    """The words that a setting may be, where it is one of some, or none."""
-    if get_origin(annotation) is Literal:
-        return [str(word) for word in get_args(annotation)]
-    parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else ()
-    others = [part for part in parts if part is not type(None)]
-    return _choices(others[0]) if len(others) == 1 else []
 
 
 def _settings_help() -> str:
@@ -38,10 +27,7 @@ def _settings_help() -> str:
             whole = Settings.model_fields[section]
             meaning = whole.description or (whole.annotation.__doc__ or "").splitlines()[0]
             lines.append(f"  {section}: {meaning}")
-        default = field.get_default(call_default_factory=True)
-        shown = "-" if default is None else str(default) if not isinstance(default, tuple) else list(default)
-        choices = f" [{', '.join(_choices(field.annotation))}]" if _choices(field.annotation) else ""
-        lines.append(f"    {name}={shown}  {field.description or ''}{choices}".rstrip())
+        lines.append(f"    {setting_line(name, field)}")
     return "\n".join(lines)
 
 

@@ -1,23 +1,26 @@
-"""Reading settings: one YAML file per experiment, checked as a whole, with `key=value` overrides (PRODUCT 4)."""
+"""Reading settings: one YAML file per experiment, checked as a whole, with `key=value` overrides."""
 
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from mdmf.nested import merged
+from mdmf.old_settings import current_method
 from mdmf.old_sources import current_sources
-from mdmf.presets import FRAME_RULES, MODEL_PRESETS
-from mdmf.registry import SOURCE_KINDS
+from mdmf.registry import METHODS, SOURCE_KINDS
 from mdmf.resources import resource_folder, shipped_names
-from mdmf.settings import DEFAULT_SOURCES, SOURCE_PLACES, CorruptSettings, Settings
+from mdmf.settings import DEFAULT_METHOD, DEFAULT_SOURCES, SOURCE_PLACES, CorruptSettings, Settings
+from mdmf.yaml_text import parse_yaml, read_yaml
 
 __all__ = [
     "ConfigError",
@@ -26,52 +29,17 @@ __all__ = [
     "dump_settings",
     "find_config",
     "load_settings",
+    "setting_line",
     "setting_names",
 ]
+
+logger = logging.getLogger(__name__)
 
 _MISSING = object()
 
 
 class ConfigError(ValueError):
     """Settings that cannot be used; the message lists every error at once."""
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML in which `1e-4` is a number and a key given twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise ConfigError(f"key {key!r} is given twice (line {key_node.start_mark.line + 1})")
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-# YAML 1.1 also reads on, off, yes and no as booleans; `selector_test: off` must stay a word.
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^([tT]rue|TRUE|[fF]alse|FALSE)$"), list("tTfF"))
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
-
-
-def parse_yaml(text: str, *, source: str) -> Any:
-    """Parse YAML safely.
-
-    Raises:
-        ConfigError: naming `source`, if the text is not YAML.
-    """
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except ConfigError as error:
-        raise ConfigError(f"{source}: {error}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{source} is not valid YAML: {error}") from None
 
 
 def find_config(name: str | Path) -> Path:
@@ -95,10 +63,9 @@ def find_config(name: str | Path) -> Path:
 
 def _read_mapping(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path} is not UTF-8 text") from None
-    values = parse_yaml(text, source=str(path))
+        values = read_yaml(path)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -124,7 +91,11 @@ def _override(values: dict[str, Any], assignment: str) -> dict[str, Any]:
     key, equals, text = assignment.partition("=")
     if not equals or not re.fullmatch(r"\w+(\.\w+)+", key):
         raise ConfigError(f"cannot read {assignment!r}; write section.key=value, as in episode.n_shot=5")
-    nested: Any = parse_yaml(text, source=assignment) if text.strip() else None
+    nested: Any
+    try:
+        nested = parse_yaml(text, source=assignment) if text.strip() else None
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     for part in reversed(key.split(".")):
         nested = {part: nested}
     return merged(values, current_sources(nested))
@@ -132,15 +103,34 @@ def _override(values: dict[str, Any], assignment: str) -> dict[str, Any]:
 
 def _without_preset(values: dict[str, Any]) -> dict[str, Any]:
     """Settings without what their preset filled in: resolved ones name every key, and would win over a new preset."""
-    model, frames = values.get("model"), values.get("frames")
-    if not isinstance(model, dict) or model.get("preset") not in MODEL_PRESETS:
+    model = values.get("model")
+    name = str(model.get("name", DEFAULT_METHOD)) if isinstance(model, dict) else ""
+    if not isinstance(model, dict) or name not in METHODS:
         return values
-    old = model["preset"]
-    kept = {key: value for key, value in model.items() if MODEL_PRESETS[old].get(key, _MISSING) != value}
-    values = {**values, "model": kept}
-    if isinstance(frames, dict) and frames.get("rule") == FRAME_RULES[old]:
-        values["frames"] = {key: value for key, value in frames.items() if key != "rule"}
+    preset = METHODS[name].presets.get(model.get("preset"), {})
+    for section, defaults in preset.items():
+        given = values.get(section)
+        if isinstance(given, dict):
+            kept = {key: value for key, value in given.items() if defaults.get(key, _MISSING) != value}
+            values = {**values, section: kept}
     return values
+
+
+def _for_another_method(values: dict[str, Any], name: str, *, is_wrapper: bool) -> dict[str, Any]:
+    """Settings without those that the file gives to its own method and the named one does not have.
+
+    A method that wraps another (`model.of=…`) begins with its own defaults: the file's settings are of no wrapper.
+    """
+    model = current_method({"name": DEFAULT_METHOD, **(values.get("model") or {})})
+    requested = current_method({"name": name})
+    if requested["name"] == model["name"] or requested["name"] not in METHODS:
+        return values
+    fields = set(METHODS[requested["name"]].settings.model_fields)
+    fields = {"name", "text_weight"} if is_wrapper or "of" in requested else fields
+    dropped = sorted(key for key in model if key not in fields)
+    if dropped:
+        logger.info("note: %s has no %s; the config's values are not used", name, ", ".join(dropped))
+    return {**values, "model": {key: value for key, value in model.items() if key in fields}}
 
 
 def _with_data_of(values: dict[str, Any], name: str) -> dict[str, Any]:
@@ -186,7 +176,10 @@ def _without_settings_of_other_kinds(values: dict[str, Any], assignments: Iterab
 
 
 def setting_names(section: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every setting as (dotted name, pydantic field), in order; of sources those of the default ones."""
+    """Every setting as (dotted name, pydantic field), in order.
+
+    Of `sources` those of the default ones, of `model` those that every method has.
+    """
     for name, field in section.model_fields.items():
         if field is Settings.model_fields["sources"]:
             for source, kind in DEFAULT_SOURCES.items():
@@ -200,11 +193,36 @@ def setting_names(section: type[BaseModel] = Settings, prefix: str = "") -> Iter
             yield prefix + source, FieldInfo(default="", annotation=str, description="kind:strength, as in noise:0.2")
 
 
-def _describe(error: Mapping[str, Any]) -> str:
-    """One line for one pydantic error."""
+def setting_line(name: str, field: Any) -> str:
+    """`name=default  meaning [choices]`, for help texts."""
+    default = DEFAULT_METHOD if name == "model.name" else field.get_default(call_default_factory=True)
+    shown = "-" if default is None else list(default) if isinstance(default, tuple) else default
+    choices = ", ".join(_choices(field.annotation))
+    return f"{name}={shown}  {field.description or ''}{f' [{choices}]' if choices else ''}".rstrip()
+
+
+def _choices(annotation: Any) -> list[str]:
+    """The words that a setting may be, where it is one of some, or none."""
+    if get_origin(annotation) is Literal:
+        return [str(word) for word in get_args(annotation)]
+    parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else ()
+    others = [part for part in parts if part is not type(None)]
+    return _choices(others[0]) if len(others) == 1 else []
+
+
+def _method_setting_names(model: Any) -> list[str]:
+    """The settings of the method that a `model` section names."""
+    name = current_method({"name": DEFAULT_METHOD, **model})["name"] if isinstance(model, Mapping) else model
+    if not isinstance(name, str) or name not in METHODS:
+        return []
+    return [f"model.{key}" for key in METHODS[name].settings.model_fields]
+
+
+def _describe(error: Mapping[str, Any], model: Any) -> str:
+    """One line for one pydantic error in settings with this `model` section."""
     place = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        known = [name for name, _ in setting_names()]
+        known = [name for name, _ in setting_names()] + _method_setting_names(model)
         if error["loc"][0] == "sources":
             keys = dict.fromkeys(key for kind in SOURCE_KINDS for key in SOURCE_KINDS[kind].model_fields)
             known += [f"sources.{error['loc'][1]}.{key}" for key in keys]
@@ -227,7 +245,7 @@ def check_settings(values: Mapping[str, Any], *, source: str) -> Settings:
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        lines = [_describe(one) for one in error.errors()]
+        lines = [_describe(one, values.get("model")) for one in error.errors()]
         raise ConfigError(f"{source} has {len(lines)} error(s):\n  " + "\n  ".join(lines)) from None
 
 
@@ -247,6 +265,10 @@ def load_settings(path: str | Path, overrides: Iterable[str] = ()) -> Settings:
     if any(assignment.startswith("model.preset=") for assignment in overrides):
         values = _without_preset(values)
     values = _without_settings_of_other_kinds(values, overrides)
+    named = [assignment.partition("=")[2] for assignment in overrides if assignment.startswith("model.name=")]
+    if named:
+        is_wrapper = any(assignment.startswith("model.of") for assignment in overrides)
+        values = _for_another_method(values, named[-1], is_wrapper=is_wrapper)
     for assignment in overrides:
         if assignment.startswith("data.config="):
             values = _with_data_of(values, assignment.removeprefix("data.config="))

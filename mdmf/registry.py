@@ -69,3 +69,4 @@ class Registry(Generic[T]):
 # Filled by the files of the packages; what an entry is, the package's own documentation says.
 METHODS: Registry[Any] = Registry("method", "mdmf.models.zoo")
 SOURCE_KINDS: Registry[Any] = Registry("kind of source", "mdmf.data.sources")
+LISTING_FORMATS: Registry[Any] = Registry("listing format", "mdmf.data.listing")

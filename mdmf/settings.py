@@ -1,33 +1,34 @@
-"""The settings of an experiment, section by section, checked as they are made (PRODUCT 4); `config` reads them."""
+"""The settings of an experiment, section by section, checked as they are made; `config` reads them from YAML."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    field_validator,
+    model_validator,
+)
 
 from mdmf.corruptions import FRAME_KINDS, parse_corruption
+from mdmf.old_settings import current_method, with_settings
 from mdmf.old_sources import current_sources
-from mdmf.presets import FRAME_RULES, MODEL_PRESETS
-from mdmf.registry import SOURCE_KINDS
+from mdmf.registry import LISTING_FORMATS, METHODS, SOURCE_KINDS
 from mdmf.structures import ViewRule
 
-TrainedName = Literal["m2df", "amfar", "amfir", "late_fusion", "early_concat", "early_attention", "module"]
-BaselineName = Literal[
-    "zero_shot", "prototype", "frame_wise", "otam", "bi_mhm",
-    "flow_prototype", "flow_frame_wise", "flow_otam", "flow_bi_mhm",
-    "late_prototype", "late_frame_wise", "late_otam", "late_bi_mhm",
-]  # fmt: skip
-ModelName = Literal[TrainedName, BaselineName]
+DEFAULT_METHOD = "m2df"
 DEFAULT_SOURCE = "rgb"  # whose encoder reads text, and what a method looks at unless it is told otherwise
 DEFAULT_SOURCES = {DEFAULT_SOURCE: "frames", "flow": "flow"}  # declared in every experiment: name -> kind
 SOURCE_PLACES = ("store", "folder")  # settings of a source that say where its data lies, not what it is
 SOURCE_NAME = r"^[A-Za-z]\w*$"
-SelectorMode = Literal["sample", "argmax", "expect", "off"]
-Preset = Literal["paper", "released"]
 
 
 class Section(BaseModel):
@@ -117,7 +118,7 @@ class DataSettings(Section):
     """Which videos there are, their classes and splits, and where their features are kept."""
 
     name: str = Field("clips", pattern=r"^[\w.-]+$", description="name of the data set: picks its prompts and split")
-    kind: Literal["folder", "csv", "lists", "shapes"] = Field("folder", description="how the videos are listed")
+    kind: str = Field("folder", description="how the videos are listed: folder, csv, lists, shapes, ...")
     root: Path | None = Field(None, description="folder of the videos")
     csv: Path | None = Field(None, description="file path,class[,split][,group] (kind: csv)")
     lists: dict[Literal["train", "val", "test"], Path] | None = Field(None, description="published lists (kind: lists)")
@@ -130,12 +131,17 @@ class DataSettings(Section):
     prompts: Path | None = Field(None, description="prompt file; default: the shipped one of the data set")
     shapes: ShapesSettings = ShapesSettings()
 
+    @field_validator("kind")
+    @classmethod
+    def _kind_is_registered(cls, kind: str) -> str:
+        LISTING_FORMATS[kind]
+        return kind
+
     @model_validator(mode="after")
     def _needs(self) -> DataSettings:
-        if self.kind == "csv" and self.csv is None:
-            raise ValueError("kind 'csv' needs data.csv")
-        if self.kind == "lists" and not self.lists:
-            raise ValueError("kind 'lists' needs data.lists with a file per split")
+        for setting in LISTING_FORMATS[self.kind].needs:
+            if not getattr(self, setting):
+                raise ValueError(f"kind {self.kind!r} needs data.{setting}")
         if min(self.split_fractions) < 0 or abs(sum(self.split_fractions) - 1) > 1e-6:
             raise ValueError(f"split_fractions must be three shares that sum to 1, got {self.split_fractions}")
         if self.group_pattern is not None:
@@ -184,137 +190,105 @@ class EpisodeSettings(Section):
     group_disjoint: bool = Field(False, description="no source recording in both support and query of a class")
 
 
-class ModelSettings(Section):
-    """The method; defaults are the papers' (METHODS 2 to 4)."""
+class MethodSettings(Section):
+    """The method; `mdmf methods NAME` lists the settings of one.
 
-    name: ModelName = Field("m2df", description="the method, or a baseline")
-    otam_temperature: float = Field(0.5, gt=0, description="λ of the soft minimum")
-    otam_directions: Literal["both", "query_to_support"] = Field("both", description="of the alignment")
-    cosine_eps: float = Field(0.01, ge=0, description="added to the product of norms")
-    temperature: float = Field(1.0, gt=0, description="of the fused logits")
-    cross_entropy: Literal["fused", "branches", "all"] | None = Field(
-        None, description="of which answers; default: fused for m2df, branches for the multi-modal models"
-    )
-    detach_teacher: bool = Field(True, description="no gradient to the teacher")
-    distill_weight: float = Field(1.0, ge=0, description="λ_kd; 0: no distillation")
+    Each method has its own class of settings, which also answers what the rest of the program asks about the method. It
+    says which sources the method looks at (`used_sources`); the other facts come from the method's registration.
+    """
+
+    name: str = Field(description="the method; `mdmf methods` lists them")
     text_weight: float | Literal["val"] = Field(0.0, description="a of the text at test; 'val': chosen on val")
-    depth: int = Field(1, ge=1, description="layers of m2df's fusion")
-    n_heads: int = Field(8, ge=1, description="attention heads")
-    hidden_size: int = Field(2048, ge=1, le=65536, description="hidden size of the feed-forward part")
-    attention_dropout: float = Field(0.2, ge=0, lt=1, description="after attention")
-    dropout: float = Field(0.05, ge=0, lt=1, description="in the feed-forward part")
-    tcn_dropout: float = Field(0.1, ge=0, lt=1, description="in the global context")
-    # a method of the user's own
-    module: str | None = Field(None, description="package.module:factory of your own method (name: module)")
-    options: dict[str, Any] = Field({}, description="what your own method is made with, by name")
-    # m2df alone
-    preset: Preset = Field("paper", description="m2df as in the paper, or as the authors' code acts (released)")
-    views: tuple[Literal["local", "global"], ...] = Field(("local", "global"), min_length=1, description="branches")
-    alphas: dict[Literal["local", "global"], float] = Field({}, description="weight of a view's distance; default 1")
-    selector_train: SelectorMode = Field("sample", description="prompt of a query in training")
-    selector_test: SelectorMode = Field("argmax", description="prompt of a query in evaluation")
-    top_k: int = Field(4, ge=1, description="frames that the selector averages")
-    selector_scale: float = Field(200.0, gt=0, description="sharpness of the selector")
-    certainty_token: Literal["prompt", "first_frame"] = Field("prompt", description="token of the text certainty")
-    condition: Literal["both", "visual", "text", "none"] = Field("both", description="which view teaches")
-    direction: Literal["both", "local_to_global", "global_to_local"] = Field("both", description="of distillation")
-    distill_per_query: bool = Field(False, description="λ_kd divided by the number of queries")
-    video_text_weight: float = Field(0.5, ge=0, description="λ_vt")
-    video_text_input: Literal["fused", "input"] = Field("fused", description="what the video-text loss sees")
-    video_text_scale: float | None = Field(None, gt=0, description="its scale at start; default: the encoder's")
-    # the multi-modal models alone
-    modalities: tuple[Literal["rgb", "flow"], ...] = Field(("rgb", "flow"), min_length=1, description="one or both")
-    distance: Literal["otam", "prototype", "frame_wise", "bi_mhm"] = Field("otam", description="of a modality")
-    head_size: int | None = Field(None, ge=1, description="size of a head's tokens; default: that of its features")
-    branch_temperature: float = Field(1.0, gt=0, description="of each modality's logits")
-    strategy: Literal["active", "mutual", "rgb_teaches", "flow_teaches", "none"] = Field(
-        "active", description="who teaches: as selected, both always, one always, nobody"
-    )
-    fusion: Literal["active", "sum", "rgb", "flow"] = Field("active", description="the answer: weighted, summed, one")
-    sample_tests: Literal["both", "absolute", "relative"] = Field("both", description="amfar: certainties compared")
-    precision: float = Field(1.0, ge=0, description="amfir: γ of the expected free energy")
-    learn_precision: bool = Field(False, description="amfir: γ is trained")
-    selection_margin: float = Field(0.05, ge=0, lt=0.5, description="amfir: of a teacher's belief over 0.5")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _apply_preset(cls, values: Any) -> Any:
-        """The preset fills what was not given: explicit keys win."""
-        if isinstance(values, Mapping) and values.get("preset") in MODEL_PRESETS:
-            return MODEL_PRESETS[values["preset"]] | dict(values)
-        return values
+    @property
+    def used_sources(self) -> tuple[str, ...]:
+        """Names of the sources of features that the method looks at."""
+        raise TypeError(f"{type(self).__name__} does not say which sources it looks at")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _own_method_sees_rgb(cls, values: Any) -> Any:
-        """Flow is dear: a method of the user's own has it where it is asked for."""
-        if isinstance(values, Mapping) and values.get("name") == "module":
-            return {"modalities": ("rgb",), **values}
-        return values
+    @property
+    def reads_text(self) -> bool:
+        """Whether the method looks at the classes' text."""
+        return bool(METHODS[self.name].reads_text)
 
-    @model_validator(mode="after")
-    def _names_are_different(self) -> ModelSettings:
-        for key in ("views", "modalities"):
-            value = getattr(self, key)
-            if len(set(value)) < len(value):
-                raise ValueError(f"{key} must be different, got {list(value)}")
+    @property
+    def is_trained(self) -> bool:
+        """Whether the method has weights to learn."""
+        return bool(METHODS[self.name].is_trained)
+
+    @property
+    def our_reading(self) -> bool:
+        """Whether the method's equations are not public, and what is here is our reading of it."""
+        return bool(METHODS[self.name].our_reading)
+
+    @property
+    def table_name(self) -> str:
+        """The name in tables and result files."""
+        return self.name
+
+    def resolved(self, *, allow_code: bool) -> MethodSettings:
+        """The settings that the method is made from: these, but for a method of the user's own."""
         return self
 
     @model_validator(mode="after")
-    def _text_weight_is_a_share(self) -> ModelSettings:
+    def _text_weight_is_a_share(self) -> MethodSettings:
         if self.text_weight != "val" and not 0 <= self.text_weight <= 1:
             raise ValueError(f"text_weight must be in [0, 1] or 'val', got {self.text_weight}")
         return self
 
-    @model_validator(mode="after")
-    def _settings_are_of_this_model(self) -> ModelSettings:
-        """A setting of another model would be ignored in silence. (Baselines take any: they answer beside others.)"""
-        if self.name in get_args(BaselineName):
-            return self
-        if self.name == "module" and not self.module:
-            raise ValueError("name 'module' needs model.module, as in model.module=my_method:make")
-        foreign = _not_of_module() if self.name == "module" else (*_MODULE_ONLY, *_NOT_OF[self.name])
-        given = [key for key in foreign if getattr(self, key) != type(self).model_fields[key].default]
-        if given:
-            raise ValueError(f"model {self.name!r} has no setting {', '.join(given)}")
-        if self.learn_precision and self.cross_entropy not in ("fused", "all"):
-            raise ValueError("learn_precision trains γ through the fused answer: set cross_entropy to fused or all")
-        if self.head_size is not None and self.head_size % self.n_heads:
-            raise ValueError(f"head_size {self.head_size} is not divisible by n_heads={self.n_heads}")
-        if len(self.modalities) == 1:
-            between = ("strategy", "fusion", "sample_tests", *_ONLY_AMFIR)
-            given = [key for key in between if getattr(self, key) != type(self).model_fields[key].default]
-            if given:
-                raise ValueError(f"with one modality there is nothing to set by {', '.join(given)}")
-        return self
+
+def method_settings(values: Any) -> MethodSettings:
+    """The settings of a method, checked by the method's own class.
+
+    Args:
+        values: a mapping with the method's `name` (default: `m2df`), or only a name.
+
+    Raises:
+        ValueError: for an unknown method; pydantic's `ValidationError`, with every error, for settings it cannot have.
+    """
+    if isinstance(values, MethodSettings):
+        return values
+    if not isinstance(values, str | Mapping):
+        raise ValueError(f"expected the name of a method or its settings, got {values!r}")
+    given = {"name": values} if isinstance(values, str) else {"name": DEFAULT_METHOD, **values}
+    given = current_method(given)
+    entry = METHODS[str(given["name"])]
+    preset = entry.presets.get(given.get("preset"), {})
+    return entry.settings.model_validate({**preset.get("model", {}), **given})  # type: ignore[no-any-return]
 
 
-_M2DF_ONLY = (
-    *("preset", "views", "alphas", "selector_train", "selector_test", "top_k", "selector_scale", "certainty_token"),
-    *("condition", "direction", "distill_per_query", "video_text_weight", "video_text_input", "video_text_scale"),
-    "depth",
-)
-_MULTI_MODAL_ONLY = (
-    *("modalities", "distance", "head_size", "branch_temperature", "strategy", "fusion", "sample_tests"),
-    *("precision", "learn_precision", "selection_margin"),
-)
-_MODULE_ONLY = ("module", "options")
-# What a config may set beside a method of the user's own: the last three are of the baselines on the same episodes.
-_BESIDE_MODULE = ("name", "modalities", "text_weight", "otam_temperature", "otam_directions", "cosine_eps")
-_ONLY_AMFIR = ("precision", "learn_precision", "selection_margin")
-_FUSED_WITHOUT_CHOICE = ("modalities", "strategy", "fusion", "sample_tests", *_ONLY_AMFIR)
-_NOT_OF = {
-    "m2df": _MULTI_MODAL_ONLY,
-    "amfar": (*_M2DF_ONLY, *_ONLY_AMFIR),
-    "amfir": (*_M2DF_ONLY, "sample_tests"),
-    "late_fusion": (*_M2DF_ONLY, *_FUSED_WITHOUT_CHOICE),
-    "early_concat": (*_M2DF_ONLY, *_FUSED_WITHOUT_CHOICE),
-    "early_attention": (*_M2DF_ONLY, *_FUSED_WITHOUT_CHOICE),
-}
+Method = Annotated[SerializeAsAny[MethodSettings], BeforeValidator(method_settings)]
 
 
-def _not_of_module() -> tuple[str, ...]:
-    return tuple(key for key in ModelSettings.model_fields if key not in (*_MODULE_ONLY, *_BESIDE_MODULE))
+class SingleSourceSettings(MethodSettings):
+    """Settings of a method that looks at one source of features."""
+
+    source: str = Field(DEFAULT_SOURCE, pattern=SOURCE_NAME, description="the source of features")
+
+    @property
+    def used_sources(self) -> tuple[str, ...]:
+        """The one source."""
+        return (self.source,)
+
+    @property
+    def table_name(self) -> str:
+        """The method's name, after that of a source that is not the frames."""
+        return self.name if self.source == DEFAULT_SOURCE else f"{self.source}_{self.name}"
+
+
+class AlignmentSettings(MethodSettings):
+    """Settings of a method that compares frames by cosine and aligns them by OTAM."""
+
+    otam_temperature: float = Field(0.5, gt=0, description="λ of the soft minimum")
+    otam_directions: Literal["both", "query_to_support"] = Field("both", description="of the alignment")
+    cosine_eps: float = Field(0.01, ge=0, description="added to the product of norms")
+
+
+def _with_distances_of_model(baselines: Any, model: Any) -> Any:
+    """Baselines that are given by their names alone take over how the model measures distances."""
+    if not isinstance(baselines, Sequence) or isinstance(baselines, str) or not isinstance(model, Mapping):
+        return baselines
+    shared = {key: model[key] for key in AlignmentSettings.__annotations__ if key in model}
+    return [with_settings(name, shared) if isinstance(name, str) else name for name in baselines]
 
 
 class TrainingSettings(Section):
@@ -353,7 +327,15 @@ class EvaluationSettings(Section):
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="of the weights that embed test videos; bfloat16 pays where the processor has it"
     )
-    baselines: tuple[BaselineName, ...] = Field((), description="answered beside the model, on the same episodes")
+    baselines: tuple[Method, ...] = Field((), description="methods without training, on the same episodes")
+
+    @field_validator("baselines")
+    @classmethod
+    def _need_no_training(cls, baselines: tuple[MethodSettings, ...]) -> tuple[MethodSettings, ...]:
+        trained = [baseline.table_name for baseline in baselines if baseline.is_trained]
+        if trained:
+            raise ValueError(f"{', '.join(trained)}: a baseline is a method without training; train it as a run")
+        return baselines
 
 
 def _corruption_text(text: str) -> str:
@@ -390,12 +372,12 @@ class OutputSettings(Section):
 class Settings(Section):
     """All settings of one experiment."""
 
-    data: DataSettings = DataSettings()
+    data: DataSettings = Field(default_factory=DataSettings)  # a default made here would import every listing format
     sources: Sources = Field({}, validate_default=True, description="named streams of features: sources.<name>.kind=…")
     frames: FrameSettings = FrameSettings()
     encoder: EncoderSettings = EncoderSettings()
     episode: EpisodeSettings = EpisodeSettings()
-    model: ModelSettings = ModelSettings()
+    model: Method = Field({"name": DEFAULT_METHOD}, validate_default=True)
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     corrupt: CorruptSettings = CorruptSettings()
@@ -452,12 +434,20 @@ class Settings(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _apply_preset(cls, values: Any) -> Any:
-        """A preset of the model names the frame rule too."""
+    def _sections_follow_the_model(cls, values: Any) -> Any:
+        """A preset of the model fills other sections too; baselines given by name measure as the model does."""
         if not isinstance(values, Mapping):
             return values
-        model, frames = values.get("model") or {}, values.get("frames") or {}
-        preset = model.get("preset") if isinstance(model, Mapping) else None
-        if preset in FRAME_RULES and isinstance(frames, Mapping):
-            return {**values, "frames": {"rule": FRAME_RULES[preset], **frames}}
+        model, values = values.get("model"), dict(values)
+        if isinstance(model, Mapping):
+            name, preset = str(model.get("name", DEFAULT_METHOD)), model.get("preset")
+            sections = METHODS[name].presets.get(preset, {}) if preset and name in METHODS else {}
+            for section, defaults in sections.items():
+                given = values.get(section) or {}
+                if section != "model" and isinstance(given, Mapping):
+                    values[section] = {**defaults, **given}
+        evaluation = values.get("evaluation")
+        if isinstance(evaluation, Mapping) and "baselines" in evaluation:
+            baselines = _with_distances_of_model(evaluation["baselines"], model)
+            values["evaluation"] = {**evaluation, "baselines": baselines}
         return values

@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # workers that only decode videos import this module and must
     from torch import Tensor
 
 SPLITS = ("train", "val", "test")
+TAUGHT_BY_NONE, TAUGHT_BY_SEVERAL = -1, -2  # in the place of the index of a teacher
 
 
 class RunFailed(RuntimeError):  # noqa: N818 (named for what happened)
@@ -215,12 +216,11 @@ class Episode:
 
 @dataclass(frozen=True)
 class BranchOutput:
-    """What a branch says of a batch of episodes.
+    """The output of a branch for a batch of episodes.
 
     Attributes:
         logits: (E, Q, N); 0 for a query that this branch cannot answer (`usable`): its posterior is uniform then.
         text_similarity: (E, Q, N), of the fused text tokens; None for a branch without text.
-        video: (E, N*K + Q, D), one summary of each support and query video; None where no loss will ask for it.
         usable: (E, Q) bool, False where the features that the branch needs are missing; None: it answers all.
         support_evidence: (E,), mean log-likelihood of the support's own labels, not a number where it is not known;
             None where nothing asks for it, or nothing is known.
@@ -228,21 +228,20 @@ class BranchOutput:
 
     logits: Tensor
     text_similarity: Tensor | None = None
-    video: Tensor | None = None
     usable: Tensor | None = None
     support_evidence: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class EpisodeOutput:
-    """What a model says of a batch of episodes.
+    """The output of a method for a batch of episodes.
 
     Attributes:
         logits: (E, Q, N), larger is better; `softmax` of them is the posterior.
         branch_logits: branch name -> (E, Q, N).
         losses: name ending in `_loss` -> scalar, each unweighted; those that need labels only where there are labels.
         certainty: branch name -> (E, Q), the largest posterior of the branch.
-        teacher: (E, Q), index of the teaching branch in `branch_logits`' order; -1: none teaches, -2: both do.
+        teacher: (E, Q), index of the teaching branch in `branch_logits`' order; -1: none teaches, -2: several do.
         fusion_weight: branch name -> (E, Q), its share in the answer to this query; empty where shares are fixed.
     """
 

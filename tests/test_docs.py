@@ -17,6 +17,7 @@ import pytest
 from mdmf.cli import _parser, main
 from mdmf.commands import COMMANDS
 from mdmf.config import find_config, load_settings, setting_names
+from mdmf.registry import METHODS
 from mdmf.resources import shipped_folder
 from mdmf.shapes.world import write_shapes_world
 
@@ -30,7 +31,13 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 OVERRIDE = re.compile(r"(\w+(?:\.\w+)+)=")
 FILE_NAME = re.compile(r"# (\S+\.(?:py|yaml))\n")  # first line of a block that is a file
 SETTINGS = {name for name, _ in setting_names()} | {"data.config"}
-OPEN_SETTINGS = ("model.options.", "model.alphas.", "data.lists.")  # dictionaries: their keys are the user's
+SETTINGS |= {f"model.{key}" for name in METHODS for key in METHODS[name].settings.model_fields}
+OPEN_SETTINGS = (
+    "model.options.",
+    "model.of.",
+    "model.alphas.",
+    "data.lists.",
+)  # dictionaries: their keys are the user's
 
 
 @dataclass(frozen=True)

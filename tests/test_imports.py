@@ -15,20 +15,9 @@ ORDER = [
     {"data", "encoders", "distances"},
     {"config"},
     {"settings"},
-    {"old_sources"},
-    {
-        "presets",
-        "resources",
-        "files",
-        "class_names",
-        "structures",
-        "corruptions",
-        "own_code",
-        "results",
-        "device",
-        "nested",
-        "registry",
-    },
+    {"old_settings", "old_sources"},
+    {"presets", "resources", "files", "class_names", "structures", "corruptions", "own_code", "results", "device"}
+    | {"registry", "nested", "yaml_text"},
 ]
 LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts}
 # Imports against the order that are still there: this set may only shrink.

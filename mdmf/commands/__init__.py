@@ -17,4 +17,5 @@ COMMANDS = (
     "compare",
     "sweep",
     "report",
+    "methods",
 )

@@ -38,7 +38,7 @@ def open_workspace(arguments: argparse.Namespace, settings: Settings) -> Workspa
 
 def test_folder(settings: Settings) -> Path:
     """Where a test without a run writes: beside the runs, under the names of the config and the model."""
-    return settings.output.root / f"{settings.output.name}-{settings.model.name}-test"
+    return settings.output.root / f"{settings.output.name}-{settings.model.table_name}-test"
 
 
 def report_test(workspace: Workspace, *, checkpoint: Path | None, folder: Path, protocol: Protocol) -> None:

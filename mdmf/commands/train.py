@@ -27,12 +27,11 @@ def run(arguments: argparse.Namespace) -> None:
     settings = load_settings(arguments.cfg, arguments.overrides)
     from mdmf.engine.run_folder import RunFolder
     from mdmf.engine.tester import Protocol
-    from mdmf.models.build import is_trained
 
     RunFolder.check_root(settings)
     workspace = open_workspace(arguments, settings)
-    if not is_trained(settings.model.name):
-        print(f"model {settings.model.name} has nothing to train", flush=True)
+    if not settings.model.is_trained:
+        print(f"model {settings.model.table_name} has nothing to train", flush=True)
         if settings.evaluation.after_training:
             protocol = Protocol.of(settings)
             report_test(workspace, checkpoint=None, folder=test_folder(settings), protocol=protocol)

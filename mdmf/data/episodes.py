@@ -1,4 +1,4 @@
-"""Episodes: which videos form few-shot task number i. A function of (seed, split, i) alone (METHODS 7).
+"""Episodes: which videos form few-shot task number i: a function of (seed, split, i) alone.
 
 Every episode takes the same number of draws from a counter-based stream (Philox), so episode i is one jump away:
 `sampler[i]` needs no history, and a batch is one block of numbers, whatever the worker or process count.

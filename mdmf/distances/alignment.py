@@ -72,7 +72,7 @@ def _one_direction(cost: Tensor, temperature: float) -> Tensor:
 
 
 def otam_distance(cost: Tensor, *, temperature: float = 0.5, directions: str = "both") -> Tensor:
-    """Ordered temporal alignment (OTAM, CVPR 2020) with a soft minimum, as METHODS 2 states it.
+    """Ordered temporal alignment (OTAM, CVPR 2020) with a soft minimum (docs/methods.md, section 2).
 
     A zero column is padded left and right, so that the path may start and end anywhere in the support. The first row
     is a running sum; every other cell adds its cost to the soft minimum `-λ log Σ exp(-x/λ)` of its predecessors: the

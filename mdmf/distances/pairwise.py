@@ -12,7 +12,7 @@ def full_precision(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 def cosine_similarity(x: Tensor, y: Tensor, *, eps: float = COSINE_EPS) -> Tensor:
-    """Cosine of every x with every y: `x·y / (|x||y| + eps)` (METHODS 1; the 0.01 is the published code's).
+    """Cosine of every x with every y: `x·y / (|x||y| + eps)` (the 0.01 is the published code's).
 
     Always float32, never under autocast.
 

@@ -7,20 +7,26 @@ import os
 import stat
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from tqdm import tqdm
 
-from mdmf.data.listing.formats import name_stem
 from mdmf.data.video.opening import FRAME_SUFFIXES
-from mdmf.doctor.findings import Example, Finding, example_of
+from mdmf.doctor.findings import Example, Finding, example_of, finding_about
 from mdmf.structures import VideoRecord
 
 _HEAD_BYTES = 1 << 16  # hashed first: two videos of one size mostly differ there
 _CHUNK_BYTES = 1 << 20
 _N_THREADS = 8  # they wait for the disk
 _PATHS_PER_TASK = 64
+
+_DUPLICATES = {
+    "duplicate-across-splits": ("error", "are in two splits under two names: what is tested was trained on"),
+    "duplicate-across-classes": ("error", "are in two classes: one of the two labels is wrong"),
+    "duplicate": ("warning", "are in their class twice: one may be support and the other query of an episode"),
+}
 
 Result = TypeVar("Result")
 
@@ -42,7 +48,7 @@ def look_at_files(records: Sequence[VideoRecord], *, progress: bool = False) -> 
     return list(_in_threads(_facts, [record.path for record in records], "looking at files", progress))
 
 
-def file_findings(records: Sequence[VideoRecord], facts: Sequence[FileFacts]) -> list[Finding]:
+def file_findings(records: Sequence[VideoRecord], facts: Sequence[FileFacts]) -> Iterator[Finding]:
     """Videos that cannot be opened, and files without content."""
     unreadable, empty = [], []
     for record, fact in zip(records, facts, strict=True):
@@ -51,22 +57,18 @@ def file_findings(records: Sequence[VideoRecord], facts: Sequence[FileFacts]) ->
         elif fact.n_empty:
             what = "0 bytes" if fact.n_frames is None else f"{fact.n_empty} of {fact.n_frames} images have 0 bytes"
             empty.append(example_of(record, what))
-    findings = []
-    if unreadable:
-        findings.append(unreadable_finding(unreadable))
-    if empty:
-        message = f"{len(empty):,} videos are empty (0 bytes); copy or download them again, or remove them"
-        findings.append(Finding("error", "empty", message, tuple(empty)))
-    return findings
+    yield from unreadable_finding(unreadable)
+    message = "videos are empty (0 bytes); copy or download them again, or remove them"
+    yield from finding_about(empty, "error", "empty", message)
 
 
-def unreadable_finding(examples: Sequence[Example]) -> Finding:
-    """Videos that cannot be read."""
-    message = f"{len(examples):,} videos cannot be read; no episode will hold them: mend or remove them"
-    return Finding("error", "unreadable", message, tuple(examples))
+def unreadable_finding(examples: Sequence[Example]) -> Iterator[Finding]:
+    """Videos that cannot be read, if there are any."""
+    message = "videos cannot be read; no episode will hold them: mend or remove them"
+    yield from finding_about(examples, "error", "unreadable", message)
 
 
-def short_finding(videos: Iterable[tuple[VideoRecord, int]], *, n_frames: int, policy: str) -> list[Finding]:
+def short_finding(videos: Iterable[tuple[VideoRecord, int]], *, n_frames: int, policy: str) -> Iterator[Finding]:
     """Videos of fewer than `n_frames` = T frames; under the policy `refuse` they are lost, which changes a result.
 
     Args:
@@ -75,68 +77,31 @@ def short_finding(videos: Iterable[tuple[VideoRecord, int]], *, n_frames: int, p
         policy: `repeat` or `refuse`.
     """
     short = [example_of(record, f"{count} frames") for record, count in videos if count < n_frames]
-    if not short:
-        return []
     what = "no episode will hold them" if policy == "refuse" else "their frames are repeated"
-    message = f"{len(short):,} videos have fewer than T = {n_frames} frames: {what} (frames.short_videos={policy})"
-    return [Finding("error" if policy == "refuse" else "warning", "short", message, tuple(short))]
+    message = f"videos have fewer than T = {n_frames} frames: {what} (frames.short_videos={policy})"
+    yield from finding_about(short, "error" if policy == "refuse" else "warning", "short", message)
 
 
 def duplicate_findings(
     records: Sequence[VideoRecord], facts: Sequence[FileFacts], *, progress: bool = False
-) -> list[Finding]:
+) -> Iterator[Finding]:
     """Videos with the same content: across splits and across classes an error, within a class a warning.
 
     Only files of one size are read, first their beginnings, then all of them.
     """
-    with_facts = [
-        (record, fact) for record, fact in zip(records, facts, strict=True) if not fact.problem and not fact.n_empty
-    ]
-    of_one_size = _groups(
-        [record for record, _ in with_facts], [(fact.n_frames, fact.n_bytes) for _, fact in with_facts]
-    )
-    heads = _same_content(of_one_size, _head_hash, "comparing beginnings", progress)
-    same = _same_content(heads, _content_hash, "comparing contents", progress)
+    whole = [pair for pair in zip(records, facts, strict=True) if not pair[1].problem and not pair[1].n_empty]
+    of_one_size = _groups([record for record, _ in whole], [(fact.n_frames, fact.n_bytes) for _, fact in whole])
+    begin_alike = _same_content(of_one_size, partial(_hash, n_bytes=_HEAD_BYTES), "comparing beginnings", progress)
+    same = _same_content(begin_alike, partial(_hash, n_bytes=None), "comparing contents", progress)
     by_code: dict[str, list[Example]] = {}
-    for group in same:
-        code = _duplicate_code(group)
-        by_code.setdefault(code, []).extend(
-            example_of(record, f"is {group[0].video_id} ({group[0].split}, {group[0].class_name})")
-            for record in group[1:]
-        )
-    said = {
-        "duplicate-across-splits": ("error", "are in two splits under two names: what is tested was trained on"),
-        "duplicate-across-classes": ("error", "are in two classes: one of the two labels is wrong"),
-        "duplicate": ("warning", "are in their class twice: one may be support and the other query of an episode"),
-    }
-    return [
-        Finding(level, code, f"{len(by_code[code]):,} videos {what}; remove one of each", tuple(by_code[code]))
-        for code, (level, what) in said.items()
-        if code in by_code
-    ]
+    for first, *copies in same:
+        examples = [example_of(copy, f"is {first.video_id} ({first.split}, {first.class_name})") for copy in copies]
+        by_code.setdefault(_duplicate_code([first, *copies]), []).extend(examples)
+    for code, (level, what) in _DUPLICATES.items():
+        yield from finding_about(by_code.get(code, []), level, code, f"videos {what}; remove one of each")
 
 
-def name_findings(records: Sequence[VideoRecord]) -> list[Finding]:
-    """File names that are in two splits or two classes; only for data sets in which a name is one video."""
-    findings = []
-    groups = _groups(records, [name_stem(record.path.name).casefold() for record in records])
-    for code, part, what in (
-        ("video-in-two-splits", "split", "splits"),
-        ("video-in-two-classes", "class_name", "classes"),
-    ):
-        found = [
-            example_of(group[0], "also " + ", ".join(record.video_id for record in group[1:]))
-            for group in groups
-            if len({getattr(record, part) for record in group}) > 1
-        ]
-        if found:
-            message = f"{len(found):,} videos are in two {what} under one name; remove one of each"
-            findings.append(Finding("error", code, message, tuple(found)))
-        groups = [group for group in groups if len({record.split for record in group}) == 1]
-    return findings
-
-
-def group_findings(records: Sequence[VideoRecord], *, within_class: bool, is_published: bool) -> list[Finding]:
+def group_findings(records: Sequence[VideoRecord], *, within_class: bool, is_published: bool) -> Iterator[Finding]:
     """Source recordings that have videos in two splits, and videos whose recording is not known.
 
     Args:
@@ -144,25 +109,19 @@ def group_findings(records: Sequence[VideoRecord], *, within_class: bool, is_pub
         within_class: a group's name is only unique in its class (UCF101's g01): it cannot be in two splits.
         is_published: the splits are a published protocol, which is as it is: then it is said, not warned of.
     """
-    findings = []
+    level = "info" if is_published else "warning"
     grouped = [record for record in records if record.group is not None]
-    if 0 < len(grouped) < len(records):
-        unknown = [example_of(record) for record in records if record.group is None]
-        message = f"the source recording of {len(unknown):,} videos is not known, of the others it is"
-        findings.append(Finding("info" if is_published else "warning", "no-group", message, tuple(unknown)))
-    if within_class:
-        return findings
+    unknown = [example_of(record) for record in records if record.group is None] if grouped else []
+    yield from finding_about(unknown, level, "no-group", "videos have no known source recording; the others have one")
     shared = []
     for group in _groups(grouped, [record.group for record in grouped]):
         splits = sorted({record.split for record in group})
-        if len(splits) > 1:
+        if len(splits) > 1 and not within_class:
             shared.append(Example(video=str(group[0].group), detail=f"{len(group)} videos in {', '.join(splits)}"))
-    if shared:
-        message = f"{len(shared):,} source recordings have videos in more than one split: places and people are known"
-        if not is_published:
-            message += " from training; move whole recordings, or say so with the result"
-        findings.append(Finding("info" if is_published else "warning", "group-in-two-splits", message, tuple(shared)))
-    return findings
+    message = "source recordings have videos in more than one split: places and people are known from training"
+    if not is_published:
+        message += "; move whole recordings, or say so with the result"
+    yield from finding_about(shared, level, "group-in-two-splits", message)
 
 
 def _facts(path: Path) -> FileFacts:
@@ -209,14 +168,6 @@ def _duplicate_code(group: Sequence[VideoRecord]) -> str:
     return "duplicate-across-classes" if len({record.class_name for record in group}) > 1 else "duplicate"
 
 
-def _head_hash(path: Path) -> str:
-    return _hash(path, _HEAD_BYTES)
-
-
-def _content_hash(path: Path) -> str:
-    return _hash(path, None)
-
-
 def _hash(path: Path, n_bytes: int | None) -> str:
     """Of the first bytes of a file, or of the first image of a folder; of all there is with None. "": unreadable."""
     digest = hashlib.blake2b(digest_size=16)
@@ -224,11 +175,10 @@ def _hash(path: Path, n_bytes: int | None) -> str:
         files = _images(path) if path.is_dir() else [path]
         for file in files[: None if n_bytes is None else 1]:
             with file.open("rb") as opened:
-                if n_bytes is not None:
-                    digest.update(opened.read(n_bytes))
-                    continue
-                while chunk := opened.read(_CHUNK_BYTES):
+                while chunk := opened.read(n_bytes or _CHUNK_BYTES):
                     digest.update(chunk)
+                    if n_bytes is not None:
+                        break
     except OSError:
         return ""
     return digest.hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,11 @@ class Example:
         return f"{named}: {self.detail}" if named and self.detail else named or self.detail
 
 
+def example_of(record: VideoRecord, detail: str = "") -> Example:
+    """A video as an example."""
+    return Example(record.video_id, record.class_name, record.split, detail)
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing that the doctor found.
@@ -49,6 +54,12 @@ class Finding:
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
             raise ValueError(f"the level of a finding must be one of {LEVELS}, got {self.level!r}")
+
+
+def finding_about(examples: Sequence[Example], level: str, code: str, message: str) -> Iterator[Finding]:
+    """One finding about some videos or classes, whose number begins the message; nothing where there are none."""
+    if examples:
+        yield Finding(level, code, f"{len(examples):,} {message}", tuple(examples))
 
 
 @dataclass(frozen=True)
@@ -94,7 +105,7 @@ class DataReport:
 
 
 @dataclass(frozen=True)
-class AskedEpisodes:
+class RequestedEpisodes:
     """The episodes that an experiment draws from one split, and what for."""
 
     purpose: str
@@ -131,89 +142,70 @@ def split_rows(
     n_short = Counter(record.split for record in records if record.video_id in (short or ()))
     rows = []
     for split, names in classes.items():
-        asked = (published or {}).get(split, {})
-        if not names and not asked:
-            continue
+        expected = (published or {}).get(split, {})
         sizes = {name: counts[split, name] for name in names}
-        smallest = min(sizes, key=lambda name: sizes[name]) if sizes else None
-        rows.append(
-            SplitRow(
-                split=split,
-                n_classes=len(names),
-                n_videos=sum(sizes.values()),
-                smallest=None if smallest is None else (smallest, sizes[smallest]),
-                n_unreadable=n_unreadable[split],
-                n_short=None if short is None else n_short[split],
-                published=(len(asked), sum(asked.values())) if asked else None,
-            )
+        row = SplitRow(
+            split=split,
+            n_classes=len(names),
+            n_videos=sum(sizes.values()),
+            smallest=min(sizes.items(), key=lambda size: size[1], default=None),
+            n_unreadable=n_unreadable[split],
+            n_short=None if short is None else n_short[split],
+            published=(len(expected), sum(expected.values())) if expected else None,
         )
+        rows += [row] if names or expected else []
     return tuple(rows)
 
 
 def episode_findings(
     records: Sequence[VideoRecord],
     classes: ClassSplit,
-    asked: Iterable[AskedEpisodes],
+    requests: Iterable[RequestedEpisodes],
     *,
     unusable: Collection[str] = (),
     group_disjoint: bool = False,
-) -> list[Finding]:
-    """Whether the episodes that an experiment asks for can be drawn, by the sampler's own check.
+) -> Iterator[Finding]:
+    """A finding for each kind of episode that the sampler refuses to draw.
 
     Args:
         records: the videos.
         classes: split -> its classes.
-        asked: what is drawn from which split.
+        requests: what is drawn from which split.
         unusable: ids of videos that no episode can hold, since they cannot be read.
         group_disjoint: no source recording may be in both support and query of a class.
     """
-    unusable = set(unusable)
-    findings = []
-    for wanted in asked:
-        number = {name: place for place, name in enumerate(classes.get(wanted.split, ()))}
-        of_split = [record for record in records if record.split == wanted.split and record.video_id not in unusable]
-        ungrouped = [record for record in of_split if record.group is None] if group_disjoint else []
+    for episodes in requests:
+        split, names = episodes.split, classes.get(episodes.split, ())
+        videos = [record for record in records if record.split == split and record.video_id not in unusable]
+        ungrouped = [example_of(record) for record in videos if record.group is None and group_disjoint]
+        message = (
+            f"videos of {split} have no source recording, which episode.group_disjoint needs; set data.group_pattern, "
+            "or give a `group` column in the CSV"
+        )
+        yield from finding_about(ungrouped, "error", "no-group", message)
         if ungrouped:
-            findings.append(_no_groups(wanted, ungrouped))
             continue
-        groups = np.unique([str(record.group) for record in of_split], return_inverse=True)[1]
+        groups = np.unique([str(record.group) for record in videos], return_inverse=True)[1]
         try:
             EpisodeSampler(
-                np.array([number[record.class_name] for record in of_split], dtype=np.int64),
-                class_names=classes.get(wanted.split, ()),
-                n_way=wanted.n_way,
-                n_shot=wanted.n_shot,
-                n_query=wanted.n_query,
+                np.array([names.index(record.class_name) for record in videos], dtype=np.int64),
+                class_names=names,
+                n_way=episodes.n_way,
+                n_shot=episodes.n_shot,
+                n_query=episodes.n_query,
                 seed=0,
-                split=wanted.split,
+                split=split,
                 groups=groups if group_disjoint else None,
             )
         except ValueError as error:
-            findings.append(_impossible(wanted, error))
-    return findings
+            yield _impossible(episodes, error)
 
 
-def _no_groups(wanted: AskedEpisodes, ungrouped: Sequence[VideoRecord]) -> Finding:
+def _impossible(episodes: RequestedEpisodes, error: ValueError) -> Finding:
+    *problems, advice = [line.strip() for line in str(error).splitlines()]
     message = (
-        f"episode.group_disjoint needs the source recording of every video of {wanted.split}, and {len(ungrouped):,} "
-        "have none; set data.group_pattern, or give a `group` column in the CSV"
+        f"the episodes of {episodes.purpose} cannot be drawn from {episodes.split} ({episodes.n_way}-way "
+        f"{episodes.n_shot}-shot, {episodes.n_query} queries a class){';' if problems else ':'} {advice}"
     )
-    return Finding("error", "no-group", message, tuple(example_of(record) for record in ungrouped))
-
-
-def _impossible(wanted: AskedEpisodes, error: ValueError) -> Finding:
-    lines = [line.strip() for line in str(error).splitlines()]
-    message = (
-        f"the episodes of {wanted.purpose} cannot be drawn from {wanted.split} ({wanted.n_way}-way "
-        f"{wanted.n_shot}-shot, {wanted.n_query} queries a class)"
-    )
-    if len(lines) == 1:
-        return Finding("error", "episodes", f"{message}: {lines[0]}")
-    problems, advice = lines[:-1], lines[-1]
-    examples = tuple(Example(split=wanted.split, detail=problem) for problem in problems)
-    return Finding("error", "episodes", f"{message}; {advice}", examples)
-
-
-def example_of(record: VideoRecord, detail: str = "") -> Example:
-    """A video as an example."""
-    return Example(record.video_id, record.class_name, record.split, detail)
+    examples = tuple(Example(split=episodes.split, detail=problem) for problem in problems)
+    return Finding("error", "episodes", message, examples)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
 from mdmf.class_names import class_key, nearest_hint
+from mdmf.yaml_text import read_yaml
 
 _CAMEL_JOINT = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
@@ -43,7 +43,9 @@ def load_prompts(path: Path) -> PromptFile:
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"prompt file {path} does not exist; check the setting of the prompts")
-    content = _read_yaml(path)
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"prompt file {path} must have the keys `templates:` and (if wanted) `classes:`")
     for key in content:
         if key not in ("templates", "classes"):
             raise ValueError(f"{path}: unknown key {key!r}{nearest_hint(str(key), ('templates', 'classes'))}")
@@ -149,30 +151,6 @@ def class_text_features(
         name = list(sentences)[int(lengths.argmin())]
         raise ValueError(f"the sentences of class {name!r} have opposite features, which cancel out; change one")
     return directions / lengths[:, None] * mean_norms[:, None]
-
-
-def _read_yaml(path: Path) -> dict[Any, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        _refuse_repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader), path)
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"prompt file {path} is not readable as YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"prompt file {path} must have the keys `templates:` and (if wanted) `classes:`")
-    return content
-
-
-def _refuse_repeated_keys(node: yaml.Node | None, path: Path) -> None:
-    """YAML would take the last of two entries of a class in silence; a file edited by hand should say so."""
-    if not isinstance(node, yaml.MappingNode):
-        return
-    seen: set[str] = set()
-    for key, value in node.value:
-        if key.value in seen:
-            raise ValueError(f"{path}, line {key.start_mark.line + 1}: {key.value!r} is there twice; remove one")
-        seen.add(key.value)
-        _refuse_repeated_keys(value, path)
 
 
 def _text(value: Any, where: str) -> str:

@@ -1,17 +1,14 @@
 """Evaluation in which nothing is embedded twice.
 
-At test, a video's tokens do not depend on the episode it stands in: those of a multi-modal head depend on the video
-alone, those of CLIP-M2DF on the video and the prompt that was chosen for it. So each is made once, before the episodes
-are answered, and gathered from then on: for 10,000 episodes of 240 videos that is 40 times less work than making them
-in every episode again.
+A branch's tokens of a video do not depend on the episode: only on the video and, for a method that gives prompts, on
+the video's prompt. So each is made once, before the episodes are answered, and gathered from then on: for 10,000
+episodes of 240 videos that is 40 times less work than making them in every episode again.
 """
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,11 +17,9 @@ from torch import Tensor, nn
 from mdmf.data.episodes import EpisodeRows
 from mdmf.data.features.bank import FeatureBank
 from mdmf.engine.token_cache import CACHE_BYTES, TokenCache
-from mdmf.layers.selector import PromptSelector, top_frames_similarity
-from mdmf.models.branch import FusedVideos, ViewBranch
-from mdmf.models.multi_modal import ModalityBranch, MultiModal
-from mdmf.models.multi_view import MultiView
-from mdmf.models.presence import videos_present
+from mdmf.layers.selector import PromptSelector
+from mdmf.models.branch import Branch, Tokens
+from mdmf.models.method import Method
 from mdmf.models.text_at_test import TextAtTest
 from mdmf.structures import Episode, EpisodeOutput
 
@@ -87,26 +82,22 @@ class Answerer(ABC):
 
 
 def answerer(model: nn.Module, bank: FeatureBank, *, precision: str = "float32") -> Answerer:
-    """How a model in evaluation mode answers a bank's episodes: from a cache where it can, else by calling it.
+    """How a model in evaluation mode answers a bank's episodes: from a cache where there is something to keep.
 
     Args:
         precision: of the weights that make tokens, `float32` or `bfloat16`; distances are float32 in any case.
     """
     if isinstance(model, TextAtTest):
         return _WithText(model, answerer(model.model, bank, precision=precision))
+    if not isinstance(model, Method) or model.adapts_at_test or not model.has_weights or bank.n_variants > 1:
+        return _Called(model)
+    prompts = None
+    if model.selector is not None:
+        if bank.class_text is None or not model.selector.chooses_class:
+            return _Called(model)
+        prompts = ChosenPrompts(model.selector, bank, source=model.prompt_source)
     dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
-    if bank.n_variants == 1 and isinstance(model, MultiModal) and _are_all(model.branches, ModalityBranch):
-        return EmbeddingCache(model, bank, dtype=dtype)
-    if bank.n_variants == 1 and isinstance(model, MultiView) and _are_all(model.branches, ViewBranch):
-        can_choose = type(model.selector) is PromptSelector and model.selector.mode != "expect"
-        if can_choose and bank.class_text is not None:
-            return FusionCache(model, bank, dtype=dtype)
-    return _Called(model)
-
-
-def _are_all(branches: nn.ModuleDict, kind: type[nn.Module]) -> bool:
-    """Whether all are of just this kind: one of a user's own, in a shipped method, may do what a cache does not see."""
-    return all(type(branch) is kind for branch in branches.values())
+    return CachedAnswerer(model, bank, prompts=prompts, dtype=dtype)
 
 
 class _Called(Answerer):
@@ -116,7 +107,8 @@ class _Called(Answerer):
         self.model = model
 
     def __call__(self, batch: EpisodeBatch) -> EpisodeOutput:
-        output: EpisodeOutput = self.model(batch.episode)
+        with torch.set_grad_enabled(getattr(self.model, "adapts_at_test", False)):
+            output: EpisodeOutput = self.model(batch.episode)
         return output
 
 
@@ -133,154 +125,117 @@ class _WithText(Answerer):
         return self.model.combine(self.inner(batch), batch.episode)
 
 
-class FusionCache(Answerer):
-    """Answers episodes as CLIP-M2DF would.
+class ChosenPrompts:
+    """Which class's prompt each video of an episode is given; the prompts are numbered by class of the split.
+
+    The number after the last class stands for the zero vector of a selector that is off.
 
     Args:
-        model: in evaluation mode; its selector must choose a class (not `expect`, which mixes prompts).
-        bank: the features of the split.
-        dtype: of weights and features where they are fused.
-        max_bytes: see `TokenCache`.
+        selector: in evaluation mode; it must choose a class (not `expect`, which mixes prompts).
+        bank: the features of the split, with its class text.
+        source: by whose frames the selector chooses.
     """
 
-    def __init__(
-        self,
-        model: MultiView,
-        bank: FeatureBank,
-        *,
-        dtype: torch.dtype = torch.float32,
-        max_bytes: int = CACHE_BYTES,
-    ) -> None:
-        class_text = bank.class_text
-        if class_text is None:
-            raise ValueError("a fusion cache needs the class text of its bank")
-        self.model, self.bank, self._dtype = model, bank, dtype
-        self._fusing = _in_dtype(model.views, dtype)
-        # The prompt after the last class is the zero vector of a selector that is off.
-        self._prompts = torch.cat([class_text, torch.zeros_like(class_text[:1])])
-        n_keys = bank.n_videos * len(self._prompts)
-        self._tokens = TokenCache(n_keys, self._fuse, device=bank.device, max_bytes=max_bytes)
-        self._scores = TokenCache(bank.n_videos, self._score, device=bank.device, max_bytes=max_bytes)
+    def __init__(self, selector: PromptSelector, bank: FeatureBank, *, source: str) -> None:
+        if bank.class_text is None:
+            raise ValueError("prompts need the class text of the bank")
+        self.selector, self.bank, self.source = selector, bank, source
+        self.class_text = bank.class_text  # (C, D)
+        self.vectors = torch.cat([bank.class_text, torch.zeros_like(bank.class_text[:1])])  # (C + 1, D)
+        self._scores = TokenCache(bank.n_videos, self._score, device=bank.device)
 
-    @property
-    def class_text(self) -> Tensor:
-        """(C, D), what the prompts are of each class of the split."""
-        return self._prompts[:-1]
-
-    def prepare(self, rows: EpisodeRows, *, progress: str | None = None) -> None:
-        """Fuse every video with every prompt that it will be given."""
-        support, query = self._pairs(EpisodeBatch(rows, self.bank))
-        self._tokens.prepare_ahead(torch.cat([support.flatten(), query.flatten()]), progress=progress)
-
-    def __call__(self, batch: EpisodeBatch) -> EpisodeOutput:
-        """The model's output for a batch of episodes."""
-        support, query = self._pairs(batch)
-        self._tokens.prepare(torch.cat([support.flatten(), query.flatten()]))
-        outputs = {
-            view: branch.compare(
-                self._fused(view, support),
-                self._fused(view, query),
-                support_present=batch.support_present.get(self.model.source),
-                query_present=batch.query_present.get(self.model.source),
-            )
-            for view, branch in self.model.views.items()
-        }
-        return self.model.conclude(outputs)
-
-    def _pairs(self, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
-        """A number for each video and the prompt it is given: support (E, N, K) and query (E, Q)."""
-        n_prompts = len(self._prompts)
-        support = batch.support * n_prompts + batch.class_ids[:, :, None]
-        return support, batch.query * n_prompts + self._query_prompts(batch)
-
-    def _query_prompts(self, batch: EpisodeBatch) -> Tensor:
-        """(E, Q): the class whose prompt each query gets."""
-        if self.model.selector.mode == "off":
-            return torch.full_like(batch.query, len(self._prompts) - 1)
-        return batch.class_ids.gather(1, self.chosen_labels(batch))
-
-    def chosen_labels(self, batch: EpisodeBatch) -> Tensor:
-        """(E, Q), 0..N-1: the class whose prompt each query is given by a selector that is not off."""
-        selector = self.model.selector
+    def labels(self, batch: EpisodeBatch) -> Tensor:
+        """(E, Q), 0..N-1: the class chosen for each query by a selector that is not off."""
         self._scores.prepare(batch.query)
         scores = self._scores.tokens("scores", batch.query)  # (E, Q, C)
         classes = batch.class_ids[:, None].expand(-1, scores.shape[1], -1)  # (E, Q, N)
-        return selector.choose(selector.posterior_of(scores.gather(2, classes)), batch.draws)
+        return self.selector.choose(self.selector.posterior_of(scores.gather(2, classes)), batch.draws)
+
+    def of_queries(self, batch: EpisodeBatch) -> Tensor:
+        """(E, Q): the number of each query's prompt."""
+        if self.selector.mode == "off":
+            return torch.full_like(batch.query, len(self.class_text))
+        return batch.class_ids.gather(1, self.labels(batch))
 
     def _score(self, positions: Tensor) -> dict[str, Tensor]:
         """How well videos (B,) fit the text of every class: (B, C)."""
-        selector, frames = self.model.selector, self._features(positions)
-        scores = top_frames_similarity(self.class_text[None], frames[None], top_k=selector.top_k, eps=selector.eps)
-        return {"scores": scores[0]}
-
-    def _fuse(self, pairs: Tensor) -> dict[str, Tensor]:
-        """Frames (B, T, D) and text (B, D) of each view; a video's context is computed once for all its prompts."""
-        positions, place = (pairs // len(self._prompts)).unique_consecutive(return_inverse=True)
-        frames = self._features(positions).to(self._dtype)
-        prompts = self._prompts[pairs % len(self._prompts)].to(self._dtype)
-        parts: dict[str, Tensor] = {}
-        for view, branch in self._fusing.items():
-            tokens = branch.fusion(prompts, branch.context(frames)[place], frames[place]).float()
-            fused = branch.cut(tokens)
-            parts |= {f"{view} frames": fused.frames, f"{view} text": fused.text}
-        return parts
-
-    def _fused(self, view: str, pairs: Tensor) -> FusedVideos:
-        return FusedVideos(*(self._tokens.tokens(f"{view} {part}", pairs) for part in ("frames", "text")))
-
-    def _features(self, positions: Tensor) -> Tensor:
-        return self.bank.features_at(positions.cpu().numpy())[self.model.source]
+        frames = self.bank.features_at(positions.cpu().numpy())[self.source]
+        return {"scores": self.selector.scores(self.class_text[None], frames[None])[0]}
 
 
-class EmbeddingCache(Answerer):
-    """Answers episodes as a multi-modal model would.
+class CachedAnswerer(Answerer):
+    """Answers episodes as a method would, from tokens that are made once per video (and prompt).
 
     Args:
         model: in evaluation mode.
         bank: the features of the split.
-        dtype: of weights and features where they are embedded.
+        prompts: chooses prompts, for a method that gives prompts to videos.
+        dtype: of weights and features where videos are embedded.
         max_bytes: see `TokenCache`.
     """
 
     def __init__(
         self,
-        model: MultiModal,
+        model: Method,
         bank: FeatureBank,
         *,
+        prompts: ChosenPrompts | None = None,
         dtype: torch.dtype = torch.float32,
         max_bytes: int = CACHE_BYTES,
     ) -> None:
-        self.model, self.bank, self._dtype = model, bank, dtype
-        self._embedding = _in_dtype(model.modality_branches, dtype)
-        self._tokens = TokenCache(bank.n_videos, self._embed, device=bank.device, max_bytes=max_bytes)
+        self.model, self.bank, self.prompts, self._dtype = model, bank, prompts, dtype
+        self._branches = {name: _in_dtype(model.branch(name), dtype) for name in model.branches}
+        self._token_names: dict[str, list[str]] = {}
+        n_keys = bank.n_videos * (1 if prompts is None else len(prompts.vectors))
+        self._tokens = TokenCache(n_keys, self._embed, device=bank.device, max_bytes=max_bytes)
 
     def prepare(self, rows: EpisodeRows, *, progress: str | None = None) -> None:
-        """Embed every video that will come."""
-        batch = EpisodeBatch(rows, self.bank)
-        self._tokens.prepare_ahead(torch.cat([batch.support.flatten(), batch.query.flatten()]), progress=progress)
+        """Embed every video, with every prompt that it will be given."""
+        support, query = self._keys(EpisodeBatch(rows, self.bank))
+        self._tokens.prepare_ahead(torch.cat([support.flatten(), query.flatten()]), progress=progress)
 
     def __call__(self, batch: EpisodeBatch) -> EpisodeOutput:
-        """The model's output for a batch of episodes."""
-        self._tokens.prepare(torch.cat([batch.support.flatten(), batch.query.flatten()]))
-        outputs = {
-            name: branch.compare(
-                self._tokens.tokens(name, batch.support),
-                self._tokens.tokens(name, batch.query),
-                support_present=videos_present(batch.support_present, branch.sources),
-                query_present=videos_present(batch.query_present, branch.sources),
-            )
-            for name, branch in self.model.modality_branches.items()
-        }
+        """The method's output for a batch of episodes."""
+        support, query = self._keys(batch)
+        self._tokens.prepare(torch.cat([support.flatten(), query.flatten()]))
+        outputs = self.model.compare(
+            {branch: (self._gather(branch, support), self._gather(branch, query)) for branch in self._branches},
+            class_text=None if self.bank.class_text is None else self.bank.class_text[batch.class_ids],
+            support_present=batch.support_present,
+            query_present=batch.query_present,
+        )
         return self.model.conclude(outputs)
 
-    def _embed(self, positions: Tensor) -> dict[str, Tensor]:
-        found = self.bank.features_at(positions.cpu().numpy())
-        features = {source: frames.to(self._dtype) for source, frames in found.items()}
-        return {name: branch.embed(features).float() for name, branch in self._embedding.items()}
+    def _keys(self, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
+        """A number for each video, and its prompt if it is given one: support (E, N, K) and query (E, Q)."""
+        if self.prompts is None:
+            return batch.support, batch.query
+        n_prompts = len(self.prompts.vectors)
+        support = batch.support * n_prompts + batch.class_ids[:, :, None]
+        return support, batch.query * n_prompts + self.prompts.of_queries(batch)
+
+    def _embed(self, keys: Tensor) -> dict[str, Tensor]:
+        """Tokens of every branch, by branch and name: (B, ...)."""
+        if self.prompts is None:
+            features = self._features(keys)
+            made = {name: branch.embed(features) for name, branch in self._branches.items()}
+        else:
+            n_prompts = len(self.prompts.vectors)
+            positions, place = (keys // n_prompts).unique_consecutive(return_inverse=True)
+            features = self._features(positions)
+            vectors = self.prompts.vectors[keys % n_prompts].to(self._dtype)
+            made = {name: branch.embed_prompted(features, vectors, place) for name, branch in self._branches.items()}
+        self._token_names = {branch: list(tokens) for branch, tokens in made.items()}
+        return {f"{branch} {name}": value.float() for branch, tokens in made.items() for name, value in tokens.items()}
+
+    def _gather(self, branch: str, keys: Tensor) -> Tokens:
+        return {name: self._tokens.tokens(f"{branch} {name}", keys) for name in self._token_names[branch]}
+
+    def _features(self, positions: Tensor) -> dict[str, Tensor]:
+        features = self.bank.features_at(positions.cpu().numpy())
+        return {source: features[source].to(self._dtype) for source in self.model.sources}
 
 
-def _in_dtype(branches: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:
-    """The branches themselves, or copies with weights of another type."""
-    if dtype == torch.float32:
-        return dict(branches)
-    return {name: copy.deepcopy(branch).to(dtype) for name, branch in branches.items()}
+def _in_dtype(branch: Branch, dtype: torch.dtype) -> Branch:
+    """The branch itself, or a copy with weights of another type."""
+    return branch if dtype == torch.float32 else copy.deepcopy(branch).to(dtype)

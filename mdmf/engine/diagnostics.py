@@ -1,4 +1,4 @@
-"""What the two branches of a model say about each other: is the one that is trusted the one that is right?
+"""How the branches of a method compare: is the one that is trusted the one that is right?
 
 All arrays hold n episodes of Q queries. A prediction is the class of the largest posterior, the first of equal ones.
 """
@@ -9,22 +9,21 @@ from typing import Any
 
 import numpy as np
 
-# As in mdmf.mutual.condition, which would bring torch here.
-TAUGHT_BY_NONE, TAUGHT_BY_BOTH = -1, -2
+from mdmf.structures import TAUGHT_BY_NONE, TAUGHT_BY_SEVERAL
 
 
 @dataclass(frozen=True)
 class ReliabilityReport:
-    """How often the branch that is trusted, or teaches, is the right one.
+    """How often the branch that is trusted, or teaches, is right.
 
     An interval is half the width of the 95 % Wilson interval, in percent. It is not 0 when all are right or wrong, and
     takes queries to be independent: those of an episode share their support, so it is a little too narrow.
 
     Attributes:
-        n_disagree: queries on which the branches predict different classes.
-        n_decidable: those of them on which one branch is right.
-        by_trust_percent: share of the decidable queries on which the more trusted branch is the right one; equal trust
-            counts half. None without a decidable query.
+        n_disagree: queries on which the branches do not all predict the same class.
+        n_decidable: queries on which one branch is right and another is wrong.
+        by_trust_percent: share of the decidable queries on which the most trusted branch is right; branches of equal
+            trust count evenly. None without a decidable query.
         by_trust_interval: its interval.
         teacher_percent: share of the taught decidable queries on which the teacher is right; None if there are none.
         teacher_interval: its interval.
@@ -52,9 +51,6 @@ def expected_calibration_error(posterior: np.ndarray, labels: np.ndarray, *, n_b
 
     Returns:
         A share, in [0, 1].
-
-    Raises:
-        ValueError: as `calibration_curve`.
     """
     bins = calibration_curve(posterior, labels, n_bins=n_bins)
     return sum(one["n"] * abs(one["accuracy"] - one["confidence"]) for one in bins) / labels.size
@@ -71,14 +67,7 @@ def calibration_curve(posterior: np.ndarray, labels: np.ndarray, *, n_bins: int 
     Returns:
         For each bin with queries, in order: `lower` and `upper` edge, queries `n`, and their `accuracy` and mean
         `confidence` as shares.
-
-    Raises:
-        ValueError: for shapes that do not fit, no queries, labels outside 0 … N - 1, or values that are no posterior.
     """
-    if n_bins < 1:
-        raise ValueError(f"expected at least 1 bin, got n_bins = {n_bins}")
-    _check_labels(labels)
-    _check_posterior("posterior", posterior, labels)
     confidence = posterior.max(axis=-1).ravel()
     is_right = (posterior.argmax(axis=-1) == labels).ravel()
     edges = np.arange(n_bins + 1) / n_bins
@@ -104,84 +93,77 @@ def reliability(
     trust: Mapping[str, np.ndarray] | None = None,
     teacher: np.ndarray | None = None,
 ) -> ReliabilityReport:
-    """Is the branch that is trusted the right one, where the branches disagree and one is right?
+    """Is the branch that is trusted right, where one branch is right and another is wrong?
 
     Args:
-        posteriors: both branches -> (n, Q, N).
+        posteriors: branch -> (n, Q, N), two branches or more.
         labels: (n, Q).
-        trust: the same branches -> (n, Q), larger is more trusted; None: the largest posterior of each branch.
-        teacher: (n, Q), index of the teaching branch in the order of `posteriors`; -1: none teaches, -2: both do.
-
-    Raises:
-        ValueError: for other than two branches, shapes that do not fit, no queries, or values out of range.
+        trust: branch -> (n, Q), larger is more trusted; None: the largest posterior of each branch.
+        teacher: (n, Q), index of the teaching branch in the order of `posteriors`; -1: none teaches, -2: several do.
     """
-    first, second = _check_two_branches(posteriors, labels)
     if trust is None:
         trust = {branch: posterior.max(axis=-1) for branch, posterior in posteriors.items()}
-    _check_per_branch("trust", trust, posteriors, labels)
-    is_right = _is_right(posteriors, labels)
-    decidable = is_right[first] != is_right[second]
-    balance = np.sign(np.subtract(trust[first], trust[second], dtype=np.float64))  # 1: the first is more trusted
-    favours_right = np.where(is_right[first], balance, -balance)
-    by_trust = _percent_and_interval((1 + favours_right[decidable]) / 2)
-    taught_by_right = None
+    predictions = np.stack([posterior.argmax(axis=-1) for posterior in posteriors.values()])  # (M, n, Q)
+    is_right = predictions == labels
+    decidable = is_right.any(axis=0) & ~is_right.all(axis=0)
+    trusts = np.stack([trust[branch] for branch in posteriors])
+    is_trusted = trusts == trusts.max(axis=0)  # more than one where trust is equal
+    by_trust = (is_trusted & is_right).sum(axis=0) / is_trusted.sum(axis=0)
+    trust_percent, trust_interval = _percent_and_interval(by_trust[decidable])
+    teacher_percent, teacher_interval, n_taught = None, None, None
     if teacher is not None:
-        _check_teacher(teacher, 2, labels)
         taught = decidable & (teacher >= 0)
-        taught_by_right = np.where(teacher == 0, is_right[first], is_right[second])[taught]
-    by_teacher = (None, None) if taught_by_right is None else _percent_and_interval(taught_by_right)
+        by_teacher = np.take_along_axis(is_right, np.maximum(teacher, 0)[None], axis=0)[0][taught]
+        teacher_percent, teacher_interval = _percent_and_interval(by_teacher)
+        n_taught = len(by_teacher)
     return ReliabilityReport(
-        n_disagree=int((posteriors[first].argmax(axis=-1) != posteriors[second].argmax(axis=-1)).sum()),
+        n_disagree=int((predictions != predictions[0]).any(axis=0).sum()),
         n_decidable=int(decidable.sum()),
-        by_trust_percent=by_trust[0],
-        by_trust_interval=by_trust[1],
-        teacher_percent=by_teacher[0],
-        teacher_interval=by_teacher[1],
-        n_taught=None if taught_by_right is None else len(taught_by_right),
+        by_trust_percent=trust_percent,
+        by_trust_interval=trust_interval,
+        teacher_percent=teacher_percent,
+        teacher_interval=teacher_interval,
+        n_taught=n_taught,
     )
 
 
 def gain_correlation(
-    weight_first: np.ndarray, posteriors: Mapping[str, np.ndarray], labels: np.ndarray
+    weights: Mapping[str, np.ndarray], posteriors: Mapping[str, np.ndarray], labels: np.ndarray
 ) -> float | None:
-    """Does fusion give the first branch more weight where it gains? Pearson's correlation over queries.
+    """Does fusion give a branch more weight where it gains? Pearson's correlation over queries, mean over branches.
 
-    The gain of a query is 1 where only the first branch is right, -1 where only the second is, else 0.
+    The gain of a branch on a query is 1 where it alone is right, -1 where it alone is wrong, and between where some of
+    the others are: whether it is right, less the share of the others that are. Of two branches both have the same
+    correlation.
 
     Args:
-        weight_first: (n, Q), the weight of the first branch in fusion.
-        posteriors: both branches -> (n, Q, N).
+        weights: branch -> (n, Q), its weight in fusion.
+        posteriors: branch -> (n, Q, N), two branches or more.
         labels: (n, Q).
 
     Returns:
-        In [-1, 1]; None where the weight or the gain is the same for all queries.
-
-    Raises:
-        ValueError: for other than two branches, shapes that do not fit, no queries, or values out of range.
+        In [-1, 1]; None where a branch's weight or gain is the same for all queries.
     """
-    first, second = _check_two_branches(posteriors, labels)
-    _check_per_query("weight_first", weight_first, labels)
-    is_right = _is_right(posteriors, labels)
-    gain = _standard(is_right[first].astype(np.float64) - is_right[second])
-    weight = _standard(weight_first)
-    if gain is None or weight is None:
-        return None
-    return float(np.clip((gain * weight).mean(), -1, 1))
+    is_right = {name: (posterior.argmax(axis=-1) == labels).astype(float) for name, posterior in posteriors.items()}
+    n_right, n_others = sum(is_right.values()), len(is_right) - 1
+    correlations = []
+    for branch in list(is_right)[: 1 if n_others == 1 else None]:
+        gain = _standard(is_right[branch] - (n_right - is_right[branch]) / n_others)
+        weight = _standard(weights[branch])
+        if gain is None or weight is None:
+            return None
+        correlations.append(np.clip((gain * weight).mean(), -1, 1))
+    return float(np.mean(correlations))
 
 
 def taught_shares(teacher: np.ndarray, branches: Sequence[str]) -> dict[str, float]:
-    """Share of the queries taught by each branch alone, by `none` and by `both`; they sum to 1.
+    """Share of the queries taught by each branch alone, by `none`, and by `both` (of more than two: `several`).
 
     Args:
-        teacher: (n, Q), index into `branches`; -1: none teaches, -2: both do.
-
-    Raises:
-        ValueError: for no queries, another shape, an index that is no branch, or a branch called `none` or `both`.
+        teacher: (n, Q), index into `branches`; -1: none teaches, -2: several do.
     """
-    if {"none", "both"} & set(branches):
-        raise ValueError(f"no branch may be called 'none' or 'both', got {list(branches)}")
-    _check_teacher(teacher, len(branches))
-    codes = {**{branch: index for index, branch in enumerate(branches)}, "none": TAUGHT_BY_NONE, "both": TAUGHT_BY_BOTH}
+    codes = {branch: index for index, branch in enumerate(branches)}
+    codes |= {"none": TAUGHT_BY_NONE, "both" if len(branches) <= 2 else "several": TAUGHT_BY_SEVERAL}
     return {name: float((teacher == code).mean()) for name, code in codes.items()}
 
 
@@ -193,50 +175,34 @@ def diagnose(
     fusion_weight: Mapping[str, np.ndarray] | None = None,
     teacher: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """All of the above for one model, as plain values for a result file.
+    """All of the above for one method, as plain values for a result file.
 
     Args:
         posterior: (n, Q, N), fused.
         branch_posteriors: branch -> (n, Q, N).
         labels: (n, Q).
         fusion_weight: branch -> (n, Q), which is then its trust; None: trust is the largest posterior.
-        teacher: (n, Q), index of the teaching branch; -1: none teaches, -2: both do.
+        teacher: (n, Q), index of the teaching branch; -1: none teaches, -2: several do.
 
     Returns:
-        `calibration_error` {`fused` and each branch: share}; with two branches `reliability`, a `ReliabilityReport` as
-        a dict; `gain_correlation`, None without two branches and their fusion weights; with a teacher `taught_share`.
-
-    Raises:
-        ValueError: for shapes that do not fit, no queries, values out of range, or a branch called `fused`.
+        `calibration_error` {`fused` and each branch: share}; with two branches or more `reliability`, a
+        `ReliabilityReport` as a dict; `gain_correlation`, None without fusion weights; with a teacher `taught_share`.
     """
-    if "fused" in branch_posteriors:
-        raise ValueError(f"no branch may be called 'fused', got {list(branch_posteriors)}")
-    _check_labels(labels)
-    for name, one in {"fused": posterior, **branch_posteriors}.items():
-        _check_posterior(f"posterior of {name}", one, labels, n_classes=posterior.shape[-1])
-    if fusion_weight is not None:
-        _check_per_branch("fusion_weight", fusion_weight, branch_posteriors, labels)
-    if teacher is not None:
-        _check_teacher(teacher, len(branch_posteriors), labels)
-    found: dict[str, Any] = {
+    diagnosis: dict[str, Any] = {
         "calibration_error": {
             name: expected_calibration_error(one, labels)
             for name, one in {"fused": posterior, **branch_posteriors}.items()
         },
         "gain_correlation": None,
     }
-    if len(branch_posteriors) == 2:
-        found["reliability"] = asdict(reliability(branch_posteriors, labels, trust=fusion_weight, teacher=teacher))
+    if len(branch_posteriors) > 1:
+        report = reliability(branch_posteriors, labels, trust=fusion_weight, teacher=teacher)
+        diagnosis["reliability"] = asdict(report)
         if fusion_weight is not None:
-            weight_first = fusion_weight[next(iter(branch_posteriors))]
-            found["gain_correlation"] = gain_correlation(weight_first, branch_posteriors, labels)
+            diagnosis["gain_correlation"] = gain_correlation(fusion_weight, branch_posteriors, labels)
     if teacher is not None:
-        found["taught_share"] = taught_shares(teacher, list(branch_posteriors))
-    return found
-
-
-def _is_right(posteriors: Mapping[str, np.ndarray], labels: np.ndarray) -> dict[str, np.ndarray]:
-    return {branch: posterior.argmax(axis=-1) == labels for branch, posterior in posteriors.items()}
+        diagnosis["taught_share"] = taught_shares(teacher, list(branch_posteriors))
+    return diagnosis
 
 
 def _percent_and_interval(scores: np.ndarray) -> tuple[float, float] | tuple[None, None]:
@@ -257,60 +223,3 @@ def _standard(values: np.ndarray) -> np.ndarray | None:
         return None
     scaled = (values - values.min()) / spread  # so that the square of a tiny spread does not vanish
     return (scaled - scaled.mean()) / scaled.std()
-
-
-def _check_two_branches(posteriors: Mapping[str, np.ndarray], labels: np.ndarray) -> tuple[str, str]:
-    if len(posteriors) != 2:
-        raise ValueError(f"expected exactly two branches, got {list(posteriors)}")
-    first, second = posteriors
-    _check_labels(labels)
-    for branch, posterior in posteriors.items():
-        _check_posterior(f"posterior of {branch}", posterior, labels, n_classes=posteriors[first].shape[-1])
-    return first, second
-
-
-def _check_labels(labels: np.ndarray) -> None:
-    if labels.ndim != 2 or labels.size == 0 or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"expected labels (n, Q) of integers, at least one, got {labels.shape} of {labels.dtype}")
-
-
-def _check_posterior(name: str, posterior: np.ndarray, labels: np.ndarray, *, n_classes: int | None = None) -> None:
-    if posterior.ndim != 3 or posterior.shape[:2] != labels.shape or posterior.shape[-1] == 0:
-        raise ValueError(f"expected {name} (n, Q, N) with (n, Q) = {labels.shape} as the labels, got {posterior.shape}")
-    if n_classes is not None and posterior.shape[-1] != n_classes:
-        raise ValueError(f"expected {name} over N = {n_classes} classes as the others, got {posterior.shape[-1]}")
-    if labels.min() < 0 or labels.max() >= posterior.shape[-1]:
-        raise ValueError(
-            f"expected labels in 0 … {posterior.shape[-1] - 1}, got {int(labels.min())} … {int(labels.max())}"
-        )
-    total = posterior.sum(axis=-1, dtype=np.float64)
-    if not (posterior >= 0).all() or not (np.abs(total - 1) < 1e-2).all():  # 1e-2: what half precision may be off
-        raise ValueError(f"expected {name} to be non-negative and to sum to 1 over the classes; were these logits?")
-
-
-def _check_per_branch(
-    name: str, values: Mapping[str, np.ndarray], posteriors: Mapping[str, np.ndarray], labels: np.ndarray
-) -> None:
-    if set(values) != set(posteriors):
-        raise ValueError(f"expected {name} of the branches {list(posteriors)}, got {list(values)}")
-    for branch, value in values.items():
-        _check_per_query(f"{name} of {branch}", value, labels)
-
-
-def _check_per_query(name: str, values: np.ndarray, labels: np.ndarray) -> None:
-    if values.shape != labels.shape:
-        raise ValueError(f"expected {name} of shape {labels.shape} as the labels, got {values.shape}")
-    if not np.isfinite(values).all():
-        raise ValueError(f"expected {name} to be finite")
-
-
-def _check_teacher(teacher: np.ndarray, n_branches: int, labels: np.ndarray | None = None) -> None:
-    if teacher.ndim != 2 or teacher.size == 0 or not np.issubdtype(teacher.dtype, np.integer):
-        raise ValueError(f"expected teacher (n, Q) of integers, at least one, got {teacher.shape} of {teacher.dtype}")
-    if labels is not None:
-        _check_per_query("teacher", teacher, labels)
-    if teacher.min() < TAUGHT_BY_BOTH or teacher.max() >= n_branches:
-        raise ValueError(
-            f"expected teacher in 0 … {n_branches - 1}, -1 (none) or -2 (both), "
-            f"got {int(teacher.min())} … {int(teacher.max())}"
-        )

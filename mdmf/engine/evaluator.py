@@ -1,4 +1,4 @@
-"""The test protocol: models answer the same episodes, batch by batch (METHODS 7)."""
+"""The test protocol: models answer the same episodes, batch by batch (docs/methods.md, section 7)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,7 +58,10 @@ class Evaluation:
 
 
 def _posterior(logits: Tensor) -> np.ndarray:
-    return logits.float().softmax(dim=-1).cpu().numpy()
+    posterior = logits.float().softmax(dim=-1)
+    if not posterior.isfinite().all():
+        raise ValueError("a model gave logits that are not finite; its weights may have diverged in training")
+    return posterior.cpu().numpy()
 
 
 def _answers(outputs: list[EpisodeOutput]) -> Answers:
@@ -79,7 +82,6 @@ def _answers(outputs: list[EpisodeOutput]) -> Answers:
     )
 
 
-@torch.inference_mode()
 def evaluate(
     models: Mapping[str, nn.Module],
     bank: FeatureBank,
@@ -101,19 +103,22 @@ def evaluate(
         precision: of the weights that embed videos, `float32` or `bfloat16`.
     """
     modes = {name: model.training for name, model in models.items()}
-    outputs: dict[str, list[EpisodeOutput]] = {name: [] for name in models}
     for model in models.values():
         model.eval()
-    answers = {name: answerer(model, bank, precision=precision) for name, model in models.items()}
-    rows = sampler.batch(0, n_episodes)
-    for name, answer in answers.items():
-        answer.prepare(rows, progress=None if progress is None else f"{progress}: videos of {name}")
-    with tqdm(total=n_episodes, desc=progress, unit="episode", disable=progress is None) as bar:
-        for start in range(0, n_episodes, batch_episodes):
-            batch = EpisodeBatch(rows.part(start, start + batch_episodes), bank)
-            for name, answer in answers.items():
-                outputs[name].append(answer(batch))
-            bar.update(len(batch.rows))
+    # A method that adapts to an episode needs features that gradients may pass.
+    adapts = any(getattr(part, "adapts_at_test", False) for model in models.values() for part in model.modules())
+    with torch.no_grad() if adapts else torch.inference_mode():
+        answers = {name: answerer(model, bank, precision=precision) for name, model in models.items()}
+        rows = sampler.batch(0, n_episodes)
+        for name, answer in answers.items():
+            answer.prepare(rows, progress=None if progress is None else f"{progress}: videos of {name}")
+        outputs: dict[str, list[EpisodeOutput]] = {name: [] for name in models}
+        with tqdm(total=n_episodes, desc=progress, unit="episode", disable=progress is None) as bar:
+            for start in range(0, n_episodes, batch_episodes):
+                batch = EpisodeBatch(rows.part(start, start + batch_episodes), bank)
+                for name, answer in answers.items():
+                    outputs[name].append(answer(batch))
+                bar.update(len(batch.rows))
     for name, model in models.items():
         model.train(modes[name])
     return Evaluation(episodes=rows, answers={name: _answers(parts) for name, parts in outputs.items()})

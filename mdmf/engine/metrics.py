@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Mean accuracy over episodes in percent, and half the width of its 95 % interval, 1.96·std/√n (METHODS 7)."""
+    """Mean accuracy over episodes in percent, and half the width of its 95 % interval, 1.96·std/√n."""
 
     percent: float
     interval: float

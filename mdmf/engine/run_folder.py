@@ -20,7 +20,6 @@ from mdmf import __version__
 from mdmf.config import ConfigError, dump_settings, load_settings
 from mdmf.engine.checkpoint import write_json
 from mdmf.files import write_atomic
-from mdmf.models.build import model_sources
 from mdmf.nested import flattened
 from mdmf.settings import SOURCE_PLACES, Settings
 
@@ -151,7 +150,7 @@ class RunFolder:
         Raises:
             ConfigError: listing what differs.
         """
-        old, new = (_of_features(each, model_sources(settings.model)) for each in (self.settings(), settings))
+        old, new = (_of_features(each, settings.model.used_sources) for each in (self.settings(), settings))
         lines = [
             f"  {name}: the run has {old.get(name)!r}, asked for {new.get(name)!r}"
             for name in dict.fromkeys([*old, *new])

@@ -26,10 +26,9 @@ from mdmf.engine.metrics import Accuracy, class_accuracy, episode_accuracy
 from mdmf.engine.run_folder import environment
 from mdmf.engine.workspace import Workspace
 from mdmf.files import file_sha256, write_atomic
-from mdmf.models.build import is_trained
 from mdmf.models.text_at_test import TextAtTest, combine_with_text
 from mdmf.results import read_test_result
-from mdmf.settings import Settings
+from mdmf.settings import MethodSettings, Settings
 
 STANDARD_EPISODES = 10_000
 TEXT_WEIGHTS = tuple(round(0.1 * tenth, 1) for tenth in range(11))
@@ -141,20 +140,23 @@ def run_test(workspace: Workspace, *, checkpoint: Path | None, folder: Path, pro
         ValueError: if a model that learns has no checkpoint, it does not fit, or episodes cannot be drawn.
     """
     settings = workspace.settings
-    _check_checkpoint(settings.model.name, checkpoint)  # before anything is encoded
+    method = workspace.method
+    _check_checkpoint(method, checkpoint)  # before anything is encoded
     check_corruptions(workspace)
     workspace.check_episodes(protocol.split, n_way=protocol.n_way, n_shot=protocol.n_shot, n_query=protocol.n_query)
     sampler = _sampler(workspace, protocol, split=protocol.split, of_test=True)
     device = resolve_device(settings.training.device)
-    name = settings.model.name
-    model = _load(workspace.model(), name, checkpoint).to(device)
+    model: nn.Module = workspace.model()
+    if method.is_trained and checkpoint is not None:
+        load_weights(checkpoint, model)
+    model.to(device)
     text_weight = settings.model.text_weight
     if text_weight == "val":
         text_weight = choose_text_weight(model, workspace, protocol)
-    others = [baseline for baseline in settings.evaluation.baselines if baseline != name]
-    models: dict[str, nn.Module] = {baseline: workspace.model(baseline).to(device) for baseline in others}
     if text_weight:
-        model = TextAtTest(model, workspace.model("zero_shot").to(device), weight=text_weight)
+        model = TextAtTest(model, workspace.text_model().to(device), weight=text_weight)
+    *baselines, name = workspace.methods
+    models: dict[str, nn.Module] = {baseline: workspace.model(baseline).to(device) for baseline in baselines}
     models[name] = model
     bank = workspace.bank(protocol.split, device=device, of_test=True)
     evaluation = evaluate(
@@ -176,7 +178,11 @@ def run_test(workspace: Workspace, *, checkpoint: Path | None, folder: Path, pro
         "text_weight": text_weight,
         "notes": workspace.notes(protocol.split),
         "missing": _missing_shares(bank, evaluation),
-        "models": {model_name: _numbers(evaluation, model_name, class_names) for model_name in models},
+        "models": {
+            model_name: _numbers(evaluation, model_name, class_names)
+            | ({"our_reading": True} if workspace.methods[model_name].our_reading else {})
+            for model_name in models
+        },
         "environment": environment(settings.training.seed),
     }
     path = folder / f"test_{protocol.name}.json"
@@ -224,17 +230,13 @@ def _deciding(settings: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _check_checkpoint(name: str, checkpoint: Path | None) -> None:
-    if is_trained(name) and checkpoint is None:
-        raise ValueError(f"model {name!r} learns and needs a checkpoint: give --run or --ckpt, or train it first")
-    if is_trained(name) and checkpoint is not None and not checkpoint.is_file():
+def _check_checkpoint(method: MethodSettings, checkpoint: Path | None) -> None:
+    if method.is_trained and checkpoint is None:
+        raise ValueError(
+            f"model {method.table_name!r} learns and needs a checkpoint: give --run or --ckpt, or train it first"
+        )
+    if method.is_trained and checkpoint is not None and not checkpoint.is_file():
         raise FileNotFoundError(f"no checkpoint at {checkpoint}")
-
-
-def _load(model: nn.Module, name: str, checkpoint: Path | None) -> nn.Module:
-    if is_trained(name) and checkpoint is not None:
-        load_weights(checkpoint, model)
-    return model
 
 
 def _sampler(workspace: Workspace, protocol: Protocol, *, split: str, of_test: bool) -> EpisodeSampler:
@@ -257,7 +259,7 @@ def choose_text_weight(model: nn.Module, workspace: Workspace, protocol: Protoco
     settings = workspace.settings
     bank: FeatureBank = workspace.bank("val", device=resolve_device(settings.training.device))
     evaluation = evaluate(
-        {"visual": model, "text": workspace.model("zero_shot")},
+        {"visual": model, "text": workspace.text_model()},
         bank,
         _sampler(workspace, protocol, split="val", of_test=False),
         n_episodes=settings.training.validation_episodes,

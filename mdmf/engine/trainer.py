@@ -24,10 +24,9 @@ from mdmf.engine.metrics import Accuracy
 from mdmf.engine.run_folder import RunFolder
 from mdmf.engine.tester import check_corruptions
 from mdmf.engine.workspace import Workspace
-from mdmf.models.two_branch import TwoBranch
-from mdmf.mutual.condition import TAUGHT_BY_BOTH, TAUGHT_BY_NONE
+from mdmf.models.method import Method
 from mdmf.settings import Settings, TrainingSettings
-from mdmf.structures import RunFailed
+from mdmf.structures import TAUGHT_BY_NONE, TAUGHT_BY_SEVERAL, RunFailed
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +72,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: TwoBranch,
+        model: Method,
         *,
         settings: Settings,
         run: RunFolder,
@@ -301,8 +300,8 @@ def make_trainer(workspace: Workspace, open_run: Callable[[], RunFolder], *, pro
     text = workspace.class_text("train")  # first: it may load the encoder, which draws random numbers
     torch.manual_seed(training.seed)
     model = workspace.model()
-    if not isinstance(model, TwoBranch):
-        raise ValueError(f"model {settings.model.name!r} has nothing to train; test it with test.py")
+    if not model.has_weights:
+        raise ValueError(f"model {settings.model.table_name!r} has nothing to train; test it with test.py")
     model.set_training_classes(None if text is None else text.to(device))
     return Trainer(
         model,
@@ -336,6 +335,7 @@ def _check_before_encoding(workspace: Workspace) -> None:
 
 def _taught_shares(teacher: Tensor, branches: Sequence[str]) -> dict[str, Tensor]:
     """Shares of the queries on which anybody teaches, and on which each branch does, alone or with the other."""
-    both = teacher == TAUGHT_BY_BOTH
-    each = {f"taught_by_{name}": ((teacher == i) | both).float().mean() for i, name in enumerate(branches)}
+    # Of more than two branches, which of several teach is not known here.
+    by_all = (teacher == TAUGHT_BY_SEVERAL) & (len(branches) == 2)
+    each = {f"taught_by_{name}": ((teacher == i) | by_all).float().mean() for i, name in enumerate(branches)}
     return {"taught_share": (teacher != TAUGHT_BY_NONE).float().mean(), **each}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,18 @@ from mdmf.data.features.extractor import ExtractionSummary
 from mdmf.data.features.readers import CorruptedReader, ReorderedReader
 from mdmf.data.features.store import check_settings, read_manifest
 from mdmf.data.features.stores import FeatureStores
+from mdmf.data.listing.formats import ListingSettings
 from mdmf.data.listing.index import VideoIndex, build_index
 from mdmf.device import resolve_device
 from mdmf.encoders.clip import FrozenEncoder, load_encoder
 from mdmf.encoders.prompts import class_sentences, load_prompts
 from mdmf.encoders.text_cache import ClassText, cached_class_text
 from mdmf.engine.recipes import extraction_options, store_recipes
-from mdmf.models.build import build_model, model_sources, reads_text
-from mdmf.resources import resource_folder, shipped_names
-from mdmf.settings import DEFAULT_SOURCE, ModelSettings, Settings
+from mdmf.models.build import build_model
+from mdmf.models.method import Method
+from mdmf.models.text_at_test import text_model
+from mdmf.resources import resource_folder
+from mdmf.settings import DEFAULT_SOURCE, MethodSettings, Settings
 from mdmf.shapes.world import write_shapes_world
 from mdmf.structures import VideoRecord
 
@@ -42,6 +46,25 @@ def prompt_file(settings: Settings) -> Path:
     shipped = resource_folder("prompts")
     own = shipped / f"{settings.data.name}.yaml"
     return settings.data.prompts or (own if own.is_file() else shipped / "default.yaml")
+
+
+def listing_settings(settings: Settings) -> ListingSettings:
+    """What the settings say about which videos there are.
+
+    Raises:
+        ValueError: if `data.root` is not set.
+    """
+    values = {field.name: getattr(settings.data, field.name) for field in fields(ListingSettings)}
+    if values["root"] is None:
+        raise ValueError("data.root is not set; give the folder of the videos, as in data.root=/my/videos")
+    root = Path(os.path.abspath(values["root"].expanduser()))  # noqa: PTH100, resolve() follows links: other ids
+    return ListingSettings(**values | {"root": root})
+
+
+def sentences_of(settings: Settings, index: VideoIndex) -> dict[str, list[str]]:
+    """The prompts of every class of every split, as they are sent to the text encoder."""
+    names = [name for names in index.classes.values() for name in names]
+    return class_sentences(load_prompts(prompt_file(settings)), names, known_classes=index.known_classes)
 
 
 def as_it_lies(settings: Settings) -> Settings:
@@ -70,12 +93,10 @@ class Workspace:
     def index(self) -> VideoIndex:
         """The videos; the embedded world is written first, where it is asked for and missing."""
         data = self.settings.data
-        kind, class_split = data.kind, data.class_split
-        if data.root is None:
-            raise ValueError("data.root is not set; give the folder of the videos, as in data.root=/my/videos")
-        if kind == "shapes":
+        listing = listing_settings(self.settings)
+        if data.kind == "shapes":
             write_shapes_world(
-                data.root,
+                listing.root,
                 n_videos_per_class=data.shapes.n_videos_per_class,
                 seed=data.shapes.seed,
                 camouflage_share=data.shapes.camouflage_share,
@@ -83,28 +104,27 @@ class Workspace:
                 n_workers=data.n_workers or None,
                 progress=self.progress,
             )
-            kind = "folder"
-        if class_split is None and kind == "folder" and data.name in shipped_names("splits"):
-            class_split = data.name
-        index = build_index(
-            name=data.name,
-            kind=kind,
-            root=data.root,
-            csv=data.csv,
-            lists={str(split): path for split, path in data.lists.items()} if data.lists else None,
-            class_split=None if class_split == "random" else class_split,
-            split_fractions=data.split_fractions if class_split == "random" else None,
-            split_seed=data.split_seed,
-            group_pattern=data.group_pattern,
-        )
+        index = build_index(listing)
         logger.info("%s", index.summary())
         return index
 
     @cached_property
+    def methods(self) -> dict[str, MethodSettings]:
+        """Name in tables -> settings of the baselines and, last, of the method itself (resolved, if it is your own)."""
+        model = self.settings.model
+        baselines = {baseline.table_name: baseline for baseline in self.settings.evaluation.baselines}
+        others = {name: baseline for name, baseline in baselines.items() if name != model.table_name}
+        return {**others, model.table_name: model.resolved(allow_code=self.allow_code)}
+
+    @property
+    def method(self) -> MethodSettings:
+        """The settings of the method that is trained or tested."""
+        return self.methods[self.settings.model.table_name]
+
+    @cached_property
     def sources(self) -> tuple[str, ...]:
         """The sources of features that the test looks at, the baselines' too, in the order of the settings."""
-        models = [self.settings.model, *map(self._named, self.settings.evaluation.baselines)]
-        needed = {source for model in models for source in model_sources(model)}
+        needed = {source for method in self.methods.values() for source in method.used_sources}
         return self._in_order(needed | ({DEFAULT_SOURCE} if self.needs_text else set()))
 
     def _in_order(self, names: set[str]) -> tuple[str, ...]:
@@ -120,8 +140,7 @@ class Workspace:
     @cached_property
     def needs_text(self) -> bool:
         """Whether anything here looks at the classes' text."""
-        models = [self.settings.model, *map(self._named, self.settings.evaluation.baselines)]
-        return any(map(reads_text, models)) or self.settings.model.text_weight != 0
+        return any(method.reads_text for method in self.methods.values()) or self.settings.model.text_weight != 0
 
     def encoder(self, source: str = DEFAULT_SOURCE) -> FrozenEncoder:
         """The frozen encoder of a source; loaded only where something has to be encoded, once for equal settings."""
@@ -176,9 +195,7 @@ class Workspace:
     @cached_property
     def sentences(self) -> dict[str, list[str]]:
         """The prompts of every class of every split, as they are sent to the text encoder."""
-        prompts = load_prompts(prompt_file(self.settings))
-        names = [name for names in self.index.classes.values() for name in names]
-        return class_sentences(prompts, names, known_classes=self.index.known_classes)
+        return sentences_of(self.settings, self.index)
 
     @cached_property
     def text(self) -> ClassText:
@@ -212,7 +229,7 @@ class Workspace:
         """Names the data of a run: its videos and splits, how they were encoded, and the text features."""
         videos = [(record.video_id, record.class_name, record.split) for record in self.index.records]
         made: list[Any] = [videos]
-        for source in model_sources(self.settings.model):
+        for source in self.method.used_sources:
             store = self.stores.opened[source]
             made += [store.settings.to_json(), store.feature_scale, store.ok.tolist()]
         digest = hashlib.sha256(json.dumps(made, sort_keys=True).encode())
@@ -223,8 +240,8 @@ class Workspace:
     @property
     def _own_sources(self) -> tuple[str, ...]:
         """What training and val look at: baselines of the test must change nothing there."""
-        model = self.settings.model
-        return self._in_order({*model_sources(model), *([DEFAULT_SOURCE] if model.text_weight else [])})
+        needed = {*self.method.used_sources, *([DEFAULT_SOURCE] if self.settings.model.text_weight else [])}
+        return self._in_order(needed)
 
     @property
     def video_ids(self) -> np.ndarray:
@@ -333,17 +350,21 @@ class Workspace:
             )
         return np.unique(np.array(list(names), dtype=str), return_inverse=True)[1]
 
-    def _named(self, name: str) -> ModelSettings:
-        """The model settings, or those of another model by its name."""
-        chosen = self.settings.model
-        return chosen if name == chosen.name else chosen.model_copy(update={"name": name})
+    def model(self, name: str | None = None) -> Method:
+        """The method of the settings, or a baseline by its name in tables, for these features."""
+        settings = self.methods[name or self.settings.model.table_name]
+        readers = self.stores.readers
+        return build_model(
+            settings,
+            feature_sizes={source: reader.feature_size for source, reader in readers.items()},
+            n_frames=self.settings.frames.n_frames,
+            logit_scale=self.text.logit_scale if self.needs_text else 100.0,  # of a method that reads no text: unused
+        )
 
-    def model(self, name: str | None = None) -> nn.Module:
-        """The model of the settings, or another one by name, for these features."""
-        chosen = self._named(name or self.settings.model.name)
-        sizes = {source: reader.feature_size for source, reader in self.stores.readers.items()}
-        scale = {"logit_scale": self.text.logit_scale} if self.needs_text else {}
-        return build_model(chosen, feature_sizes=sizes, allow_code=self.allow_code, **scale)
+    def text_model(self) -> nn.Module:
+        """The text's own answer, to combine with the method's."""
+        size = self.stores.readers[DEFAULT_SOURCE].feature_size
+        return text_model(self.method, logit_scale=self.text.logit_scale, feature_size=size)
 
     def notes(self, split: str) -> list[str]:
         """What a reader of a test's result must know about its features."""

@@ -9,11 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mdmf.engine.answerers import EpisodeBatch, FusionCache
+from mdmf.engine.answerers import ChosenPrompts, EpisodeBatch
 from mdmf.evidence.opened_test import Arrays, DoesNotApply, OpenedTest
-from mdmf.models.build import model_sources
-from mdmf.models.multi_modal import MultiModal
-from mdmf.models.multi_view import MultiView
+from mdmf.models.branch import Tokens
 
 MAX_MAPPED_VIDEOS = 600
 _BATCH = 1000
@@ -31,19 +29,19 @@ def selector_choices(opened: OpenedTest) -> tuple[dict[str, Any], Arrays]:
     Raises:
         DoesNotApply: for a model that chooses no prompt.
     """
-    model = opened.model
-    if not isinstance(model, MultiView):
+    selector = opened.model.selector
+    if selector is None:
         raise DoesNotApply(f"{opened.name} gives no prompt to a query")
-    mode = model.selector.mode
-    if mode not in ("argmax", "sample"):
-        raise DoesNotApply(f"with model.selector_test={mode} no single prompt is chosen")
-    cache, chosen = FusionCache(model, opened.bank), []
+    if not selector.chooses_class or selector.mode == "off":
+        raise DoesNotApply(f"with model.selector_test={selector.mode} no single prompt is chosen")
+    source = opened.model.prompt_source
+    prompts, chosen = ChosenPrompts(selector, opened.bank, source=source), []
     for start in range(0, len(opened.rows), _BATCH):
         batch = EpisodeBatch(opened.rows.part(start, start + _BATCH), opened.bank)
-        labels, present = cache.chosen_labels(batch), batch.query_present.get(model.source)
+        labels, present = prompts.labels(batch), batch.query_present.get(source)
         chosen.append(labels if present is None else labels.masked_fill(~present, -1))
     arrays = {"selector/chosen": torch.cat(chosen).numpy().astype(np.int16)}
-    return {"mode": mode}, arrays | {"selector/text": _numbers_of_texts(cache.class_text)}
+    return {"mode": selector.mode}, arrays | {"selector/text": _numbers_of_texts(prompts.class_text)}
 
 
 def _numbers_of_texts(class_text: Tensor) -> np.ndarray:
@@ -70,8 +68,8 @@ def feature_maps(opened: OpenedTest) -> tuple[list[dict[str, Any]], Arrays]:
     present = {source: part.present(positions) for source, part in opened.bank.sources.items()}
     maps: list[dict[str, Any]] = []
     arrays: Arrays = {}
-    before = {source: (features[source].mean(dim=1), (source,)) for source in model_sources(opened.settings.model)}
-    for when, parts in (("before", before), ("after", _fused_means(opened, features, classes))):
+    before = {source: (features[source].mean(dim=1), (source,)) for source in opened.settings.model.used_sources}
+    for when, parts in (("before", before), ("after", _token_means(opened, features, classes))):
         for of, (means, sources) in parts.items():
             there = np.ones(len(rows), dtype=bool)
             for source in sources:
@@ -101,23 +99,27 @@ def _mapped_videos(opened: OpenedTest) -> tuple[np.ndarray, np.ndarray]:
     return rows[places], classes[places]
 
 
-def _fused_means(
+def _token_means(
     opened: OpenedTest, features: Mapping[str, Tensor], classes: np.ndarray
 ) -> dict[str, tuple[Tensor, tuple[str, ...]]]:
-    """branch -> mean token (B, D) of each video, and the sources it needs."""
-    model = opened.model
-    if isinstance(model, MultiView) and opened.bank.class_text is not None:
-        prompts, source = opened.bank.class_text[torch.from_numpy(classes)], model.source
-        return {
-            view: (branch.fuse(features[source], prompts)[:, 1:].mean(dim=1), (source,))
-            for view, branch in model.views.items()
-        }
-    if isinstance(model, MultiModal):
-        return {
-            name: (branch.embed(features).mean(dim=1), branch.sources)
-            for name, branch in model.modality_branches.items()
-        }
-    return {}
+    """branch -> mean token (B, D) of each video, and the sources it needs; of the branches that have weights."""
+    model, prompts = opened.model, None
+    if model.selector is not None:
+        if opened.bank.class_text is None:
+            return {}
+        prompts = opened.bank.class_text[torch.from_numpy(classes)]
+    branches = {name: model.branch(name) for name in model.branches}
+    return {
+        name: (_mean_token(branch.embed(features, prompts)), branch.sources)
+        for name, branch in branches.items()
+        if branch.has_weights
+    }
+
+
+def _mean_token(tokens: Tokens) -> Tensor:
+    """(B, D): the mean over a video's frame tokens, or of whatever tokens it has."""
+    value = tokens.get("frames", next(iter(tokens.values())))
+    return value.flatten(1, -2).mean(dim=1) if value.dim() > 2 else value
 
 
 def principal_components(vectors: np.ndarray) -> tuple[np.ndarray, list[float]]:

@@ -19,7 +19,7 @@ from mdmf.encoders.clip import FrozenEncoder
 from mdmf.engine.checkpoint import load_weights
 from mdmf.engine.workspace import Workspace, as_it_lies
 from mdmf.files import file_sha256
-from mdmf.models.build import is_trained
+from mdmf.models.method import Method
 from mdmf.models.text_at_test import TextAtTest
 from mdmf.settings import DEFAULT_SOURCE, Settings
 
@@ -68,14 +68,14 @@ class OpenedTest:
     result: Mapping[str, Any]
     saved: Mapping[str, np.ndarray]
     workspace: Workspace
-    model: nn.Module
+    model: Method
     bank: FeatureBank
     sampler: EpisodeSampler
 
     @property
     def name(self) -> str:
         """Of the model."""
-        return self.settings.model.name
+        return self.settings.model.table_name
 
     @cached_property
     def rows(self) -> EpisodeRows:
@@ -90,7 +90,7 @@ class OpenedTest:
     def answering(self) -> nn.Module:
         """The model as the test asked it, with the text beside it where the test had it."""
         weight = self.result["text_weight"]
-        return TextAtTest(self.model, self.workspace.model("zero_shot"), weight=weight).eval() if weight else self.model
+        return TextAtTest(self.model, self.workspace.text_model(), weight=weight).eval() if weight else self.model
 
     def check_episodes(self) -> None:
         """See that these are the test's own episodes.
@@ -131,7 +131,7 @@ def open_test(
     workspace.check_stores()
     protocol = result["protocol"]
     model = workspace.model()
-    if is_trained(settings.model.name):
+    if settings.model.is_trained:
         load_weights(_tested_weights(folder, result), model)
     opened = OpenedTest(
         settings=settings,

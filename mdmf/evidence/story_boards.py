@@ -15,15 +15,10 @@ from torch import Tensor, nn
 from mdmf.corruptions import FRAME_KINDS, parse_corruption
 from mdmf.data.sources.frames import FramesSource
 from mdmf.data.views.loader import SourceView, load_clip_views
-from mdmf.distances.alignment import bi_mhm_distance, frame_wise_distance, otam_distance
-from mdmf.distances.pairwise import COSINE_EPS, frame_distance
 from mdmf.evidence.opened_test import Arrays, DoesNotApply, OpenedTest
-from mdmf.layers.prototypes import class_prototypes
-from mdmf.models.baselines import FeatureBaseline, LateFusionBaseline
-from mdmf.models.multi_modal import MultiModal
-from mdmf.models.multi_view import MultiView
-from mdmf.settings import DEFAULT_SOURCE, ModelSettings
-from mdmf.structures import Episode, EpisodeOutput, Preprocess
+from mdmf.models.method import Method
+from mdmf.settings import DEFAULT_SOURCE
+from mdmf.structures import Episode, Preprocess
 
 N_OF_EACH = 3
 MAX_ROWS = 5
@@ -78,58 +73,31 @@ def alignment_share(cost: Tensor, distance: CostDistance) -> Tensor:
     return share
 
 
-def frame_costs(model: nn.Module, episode: Episode, *, eps: float = COSINE_EPS) -> dict[str, Tensor]:
-    """branch -> frame distances (E, Q, N, T, S) of queries to prototypes, of what the branch compares.
+@dataclass(frozen=True)
+class BranchCosts:
+    """What a branch compares in an episode.
 
-    `eps` is that of the cosines (`model.cosine_eps`).
+    costs: (E, Q, N, T, S), distances of query frames to prototype frames; align: makes the branch's distance of them.
     """
-    if isinstance(model, MultiView):
-        return _view_costs(model, episode, eps)
-    if isinstance(model, MultiModal):
-        return _modality_costs(model, episode, eps)
-    if isinstance(model, LateFusionBaseline):
-        parts = {name: part for name, part in model.baselines.items() if isinstance(part, FeatureBaseline)}
-        return {name: _raw_cost(part, episode, eps) for name, part in parts.items()}
-    return {"all": _raw_cost(model, episode, eps)} if isinstance(model, FeatureBaseline) else {}
+
+    costs: Tensor
+    align: CostDistance
 
 
-def _raw_cost(model: FeatureBaseline, episode: Episode, eps: float) -> Tensor:
-    return frame_distance(episode.query[model.source], class_prototypes(episode.support[model.source]), eps=eps)
+def branch_costs(model: nn.Module, episode: Episode) -> dict[str, BranchCosts]:
+    """branch -> its frame costs; a branch that does not compare frame by frame is not named.
 
-
-def _view_costs(model: MultiView, episode: Episode, eps: float) -> dict[str, Tensor]:
-    prepared = model.prepare(episode)
-    E, N, K = prepared.support.shape[:3]
+    A method that names no branches has one called `all`.
+    """
+    if not isinstance(model, Method):
+        return {}
     costs = {}
-    for view, branch in model.views.items():
-        support = branch.fuse(prepared.support.flatten(0, 2), prepared.support_prompt.flatten(0, 2))
-        query = branch.fuse(prepared.query.flatten(0, 1), prepared.query_prompt.flatten(0, 1)).unflatten(0, (E, -1))
-        prototypes = class_prototypes(support.unflatten(0, (E, N, K)))
-        costs[view] = frame_distance(query[:, :, 1:], prototypes[:, :, 1:], eps=eps)
+    for name, (support, query) in model.embed(episode).items():
+        branch = model.branch(name)
+        frame_costs = branch.frame_costs(support, query)
+        if frame_costs is not None:
+            costs[name] = BranchCosts(frame_costs, branch.align)
     return costs
-
-
-def _modality_costs(model: MultiModal, episode: Episode, eps: float) -> dict[str, Tensor]:
-    E, N, K = (episode.sizes[letter] for letter in "ENK")
-    costs = {}
-    for name, branch in model.modality_branches.items():
-        support = branch.embed({source: episode.support[source].flatten(0, 2) for source in branch.sources})
-        query = branch.embed({source: episode.query[source].flatten(0, 1) for source in branch.sources})
-        costs[name] = frame_distance(
-            query.unflatten(0, (E, -1)), class_prototypes(support.unflatten(0, (E, N, K))), eps=eps
-        )
-    return costs
-
-
-def distance_of_costs(settings: ModelSettings) -> CostDistance | None:
-    """The distance that a model makes of its frame costs; None for one that does not compare frame by frame."""
-    kind = "otam" if settings.name == "m2df" else settings.name.removeprefix("flow_").removeprefix("late_")
-    kind = kind if kind in ("otam", "bi_mhm", "frame_wise", "prototype", "zero_shot") else settings.distance
-    known: dict[str, CostDistance] = {"bi_mhm": bi_mhm_distance, "frame_wise": frame_wise_distance}
-    known["otam"] = lambda cost: otam_distance(
-        cost, temperature=settings.otam_temperature, directions=settings.otam_directions
-    )
-    return known.get(kind)
 
 
 def story_boards(opened: OpenedTest) -> tuple[dict[str, Any], Arrays]:
@@ -144,16 +112,15 @@ def story_boards(opened: OpenedTest) -> tuple[dict[str, Any], Arrays]:
         DoesNotApply: for a model that looks at no support video.
         ValueError: if the model does not answer as it did in the test.
     """
-    distance = distance_of_costs(opened.settings.model)
-    if opened.name == "zero_shot":
-        raise DoesNotApply("zero_shot looks at no support video")
+    if not opened.model.compares_support:
+        raise DoesNotApply(f"{opened.name} looks at no support video")
     saved, rows = opened.saved, opened.rows
     true_class = np.take_along_axis(rows.class_ids, rows.query_labels, axis=1)
     choices = choose_queries(saved[f"{opened.name}/posterior"], rows.query_labels, true_class, _complete(opened))
     boards: list[dict[str, Any]] = []
     arrays: Arrays = {}
     for choice in choices:
-        board, shares = _board(opened, choice, distance)
+        board, shares = _board(opened, choice)
         arrays |= {f"boards/{len(boards)}/{branch}/share": share for branch, share in shares.items()}
         boards.append(board)
     wanted = [video for board in boards for video in (board["query_video"], *(row["video"] for row in board["rows"]))]
@@ -174,9 +141,7 @@ def _complete(opened: OpenedTest) -> np.ndarray:
 
 
 @torch.no_grad()
-def _board(
-    opened: OpenedTest, choice: Choice, distance: CostDistance | None
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _board(opened: OpenedTest, choice: Choice) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """One query against the true, the answered and the nearest other classes."""
     rows, q = opened.sampler.batch(choice.episode, 1), choice.query
     episode = replace(opened.bank.episode(rows), query_labels=None, class_ids=None)
@@ -185,12 +150,11 @@ def _board(
     _check_same_answer(posterior, opened.saved[f"{opened.name}/posterior"][choice.episode, q])
     label, answer = int(rows.query_labels[0, q]), int(posterior.argmax())
     shown = list(dict.fromkeys([label, answer, *np.argsort(-posterior, kind="stable").tolist()]))[:MAX_ROWS]
-    distances, shares, eps = {}, {}, opened.settings.model.cosine_eps
-    for branch, cost in (frame_costs(opened.model, episode, eps=eps) if distance else {}).items():
-        if distance is not None:
-            distances[branch] = distance(cost)[0, q]
-            _check_same_distance(opened, branch, distances[branch], output, q)
-            shares[branch] = alignment_share(cost[0, q, shown], distance).numpy().astype(np.float16)
+    distances, shares = {}, {}
+    for branch, part in branch_costs(opened.model, episode).items():
+        name = branch if output.branch_logits else "all"
+        distances[name] = part.align(part.costs)[0, q]
+        shares[name] = alignment_share(part.costs[0, q, shown], part.align).numpy().astype(np.float16)
     ids, names = opened.workspace.video_ids, opened.class_names
     teacher = None if output.teacher is None else int(output.teacher[0, q])
     board = {
@@ -222,16 +186,6 @@ def _check_same_answer(now: np.ndarray, then: np.ndarray) -> None:
             f"the model answers otherwise than in the test (a posterior differs by {difference:.2f}): features, "
             "weights or program have changed; run the test again"
         )
-
-
-def _check_same_distance(opened: OpenedTest, branch: str, distances: Tensor, output: EpisodeOutput, q: int) -> None:
-    """The distance that is shown must be the one that the branch answered by."""
-    logits = output.branch_logits.get(branch)
-    if logits is None:  # a baseline without branches
-        return
-    temperature = opened.settings.model.branch_temperature if isinstance(opened.model, MultiModal) else 1.0
-    if not torch.allclose(-distances / temperature, logits[0, q].float(), atol=1e-2, rtol=1e-3):
-        raise ValueError(f"branch {branch!r} does not answer by the distance that a story board would show")
 
 
 def _strips(opened: OpenedTest, video_ids: Sequence[str]) -> tuple[list[str], Arrays, dict[str, str]]:

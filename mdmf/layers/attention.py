@@ -7,7 +7,7 @@ from torch.nn import functional
 
 
 class CrossAttention(nn.Module):
-    """Multi-head attention with one LayerNorm shared by q, k and v; no bias on q, k, v (CLIP-M2DF, METHODS 2)."""
+    """Multi-head attention with one LayerNorm shared by q, k and v; no bias on q, k, v (CLIP-M2DF)."""
 
     def __init__(self, size: int, *, n_heads: int = 8, dropout: float = 0.2) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class CrossAttention(nn.Module):
 
 
 class FusionLayer(nn.Module):
-    """`A = MHA(LN q, LN k, LN v) + q`, then `Z = FFN(A) + A` (CLIP-M2DF, METHODS 2)."""
+    """`A = MHA(LN q, LN k, LN v) + q`, then `Z = FFN(A) + A` (CLIP-M2DF)."""
 
     def __init__(
         self,

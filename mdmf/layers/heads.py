@@ -1,6 +1,6 @@
 """Trainable heads of the multi-modal family: frame features of one or two sources to the tokens that are compared.
 
-The papers leave the head open (METHODS 3). Ours: a projection, the global temporal context and one attention layer in
+The papers leave the head open. Ours: a projection, the global temporal context and one attention layer in
 which the frames in context look at the frames as they are: CLIP-M2DF's global view without its prompt.
 """
 

@@ -29,7 +29,7 @@ def take_text(class_text: Tensor, labels: Tensor) -> Tensor:
 
 
 class PromptSelector(nn.Module):
-    """PPS (CLIP-M2DF, METHODS 2): `p = softmax(200·s)` over the episode's classes, then one prompt per query.
+    """Probability prompt selector (PPS of CLIP-M2DF): `p = softmax(200·s)` over the classes, then one prompt per query.
 
     The mode is one of: `sample`, one class drawn from p; `argmax`; `expect`, the mean of the prompts weighted by p;
     `off`, a zero vector (ablation). Training and evaluation have each their own.
@@ -58,12 +58,21 @@ class PromptSelector(nn.Module):
         """The mode in force: training's or evaluation's."""
         return self.train_mode if self.training else self.test_mode
 
+    @property
+    def chooses_class(self) -> bool:
+        """Whether each query is given the prompt of one class, or none (not a mixture)."""
+        return self.mode != "expect"
+
+    def scores(self, class_text: Tensor, query: Tensor) -> Tensor:
+        """How well each query fits each text: (E, N, D), (E, Q, T, D) -> (E, Q, N)."""
+        return top_frames_similarity(class_text, query, top_k=self.top_k, eps=self.eps)
+
     def posterior(self, class_text: Tensor, query: Tensor) -> Tensor:
         """p: (E, N, D), (E, Q, T, D) -> (E, Q, N)."""
-        return self.posterior_of(top_frames_similarity(class_text, query, top_k=self.top_k, eps=self.eps))
+        return self.posterior_of(self.scores(class_text, query))
 
     def posterior_of(self, scores: Tensor) -> Tensor:
-        """p from the similarities of `top_frames_similarity`: (..., N) -> (..., N)."""
+        """p from the scores: (..., N) -> (..., N)."""
         return (self.scale * scores).softmax(dim=-1)
 
     def choose(self, posterior: Tensor, draws: Tensor | None = None) -> Tensor:

@@ -6,7 +6,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 
 class LocalContext(nn.Module):
-    """LTCE: two convolutions over time, kernel 3, nothing between them (CLIP-M2DF, METHODS 2)."""
+    """LTCE: two convolutions over time, kernel 3, nothing between them (CLIP-M2DF)."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class CausalBlock(nn.Module):
 
 
 class GlobalContext(nn.Module):
-    """GTCE: `TCN(F)[T-1] + F[t]` (CLIP-M2DF, METHODS 2).
+    """GTCE: `TCN(F)[T-1] + F[t]` (CLIP-M2DF).
 
     The TCN is causal: blocks with dilations 1, 2, 4, each 2 × [weight-normed Conv1d of kernel 3, ReLU, dropout] and a
     residual. Only its last step is used, so only the steps that reach it are computed: for T = 8 that is 21 of 48

@@ -1,4 +1,4 @@
-"""Reads the authors' CLIP-MDMF checkpoints (METHODS 8)."""
+"""Reads the authors' CLIP-MDMF checkpoints."""
 
 import re
 from collections.abc import Mapping
@@ -6,8 +6,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mdmf.models.multi_view import make_multi_view
-from mdmf.presets import MODEL_PRESETS
+from mdmf.models.build import build_model
+from mdmf.models.zoo.m2df import PRESETS
+from mdmf.settings import method_settings
 
 # Their name -> ours. Their `context2` fuses the local view, `context_local` the global one: their names are crossed.
 _FUSION_VIEWS = {"context2": "local", "context_local": "global"}
@@ -33,7 +34,7 @@ _IGNORED = re.compile(r"^(backbone\.|context_conv(11|22)\.|tcn\.network\.\d+\.ne
 
 
 def our_name(name: str) -> str | None:
-    """The name in `MultiView` of one tensor of their state dict; None for a tensor that is not needed.
+    """The name in our CLIP-M2DF of one tensor of their state dict; None for a tensor that is not needed.
 
     Raises:
         ValueError: for a name that is not of a CLIP-MDMF checkpoint.
@@ -77,10 +78,10 @@ def load_clip_mdmf(
     Raises:
         ValueError: for an unknown preset, a tensor that does not belong, or one that is missing.
     """
-    if preset not in MODEL_PRESETS:
-        raise ValueError(f"preset must be one of {tuple(MODEL_PRESETS)}, got {preset!r}")
+    if preset not in PRESETS:
+        raise ValueError(f"preset must be one of {tuple(PRESETS)}, got {preset!r}")
     state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    settings: dict[str, Any] = dict(MODEL_PRESETS[preset])
+    settings: dict[str, Any] = {"preset": preset, "otam_directions": otam_directions}
     settings |= {key: value for key, value in (("condition", condition), ("direction", direction)) if value is not None}
     renamed = {ours: tensor for name, tensor in state.items() if (ours := our_name(name)) is not None}
     try:
@@ -90,8 +91,10 @@ def load_clip_mdmf(
             f"the checkpoint lacks {error}: this is not the state dict of a CLIP-MDMF checkpoint"
         ) from None
     depth = 1 + max(int(found[1]) for name in state if (found := re.match(r"context2\.layers\.(\d+)\.", name)))
-    model = make_multi_view(
-        size, logit_scale=1.0, otam_directions=otam_directions, depth=depth, hidden_size=hidden_size, **settings
+    model = build_model(
+        method_settings({"name": "m2df", "depth": depth, "hidden_size": hidden_size, **settings}),
+        feature_sizes={"rgb": size},
+        logit_scale=1.0,
     )
     own = model.state_dict()
     missing, unexpected = sorted(own.keys() - renamed.keys()), sorted(renamed.keys() - own.keys())

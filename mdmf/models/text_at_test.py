@@ -1,9 +1,12 @@
-"""Text at test time (CLIP-FSAR, METHODS 2): `p ∝ p_text^a · p_visual^(1-a)`, around any model."""
+"""Text at test time (CLIP-FSAR): `p ∝ p_text^a · p_visual^(1-a)`, around any method."""
 
 from dataclasses import replace
 
 from torch import Tensor, nn
 
+from mdmf.models.build import build_model
+from mdmf.old_settings import with_settings
+from mdmf.settings import MethodSettings, method_settings
 from mdmf.structures import Episode, EpisodeOutput
 
 
@@ -12,12 +15,24 @@ def combine_with_text(visual_logits: Tensor, text_logits: Tensor, weight: float)
     return weight * text_logits.log_softmax(dim=-1) + (1 - weight) * visual_logits.log_softmax(dim=-1)
 
 
+def text_settings(model: MethodSettings) -> MethodSettings:
+    """The method that answers by the text alone (`zero_shot`), with cosines as those of another method."""
+    return method_settings(with_settings("zero_shot", model.model_dump(include={"cosine_eps"})))
+
+
+def text_model(model: MethodSettings, *, logit_scale: float, feature_size: int) -> nn.Module:
+    """The text's own answer, without any support video, to combine with that of a method."""
+    settings = text_settings(model)
+    sizes = dict.fromkeys(settings.used_sources, feature_size)
+    return build_model(settings, feature_sizes=sizes, logit_scale=logit_scale)
+
+
 class TextAtTest(nn.Module):
-    """A trained model whose answers are combined, in evaluation only, with those of the class text.
+    """A method whose answers are combined, in evaluation only, with those of the class text.
 
     Args:
         model: gives the visual posterior.
-        text: gives the text posterior, as the baseline `zero_shot` does.
+        text: gives the text posterior (`text_model`).
         weight: a, in [0, 1].
     """
 

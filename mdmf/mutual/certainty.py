@@ -38,7 +38,7 @@ def negative_entropy(logits: Tensor) -> Tensor:
 
 
 def free_energy(logits: Tensor, consensus_logits: Tensor) -> Tensor:
-    """Expected free energy of answering by one branch: ambiguity + risk (AMFIR, our reading: METHODS 4).
+    """Expected free energy of answering by one branch: ambiguity + risk (AMFIR, our reading).
 
     Ambiguity is the entropy of the branch's posterior, risk its divergence `KL(P ‖ P̄)` from the consensus P̄.
 

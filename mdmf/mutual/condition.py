@@ -1,9 +1,12 @@
 """Who teaches: which branch is trusted on which query."""
 
 from collections.abc import Mapping, Sequence
+from itertools import permutations
 
 import torch
 from torch import Tensor
+
+from mdmf.structures import TAUGHT_BY_NONE, TAUGHT_BY_SEVERAL
 
 VIEW_CONDITIONS = ("both", "visual", "text", "none")
 
@@ -11,7 +14,7 @@ VIEW_CONDITIONS = ("both", "visual", "text", "none")
 def more_certain_teaches(certainties: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """The first branch teaches a query if it is at least as certain by every measure, the second if less by every one.
 
-    A query on which the measures disagree is taught by none (CLIP-M2DF, METHODS 2).
+    A query on which the measures disagree is taught by none (CLIP-M2DF).
 
     Args:
         certainties: for each measure, branch name -> (E, Q); the same two branches in the same order.
@@ -51,39 +54,40 @@ def view_condition(
     return more_certain_teaches([text] if condition == "text" else [visual, text])
 
 
-def sample_condition(certainties: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """A branch teaches a query if it is surer than the other by every measure; a tie by any measure teaches nobody.
+def sample_condition(certainties: Sequence[Mapping[str, Tensor]]) -> dict[tuple[str, str], Tensor]:
+    """A branch teaches another a query if it is surer of it by every measure; a tie by any measure teaches nobody.
 
     Unlike the views' condition, this one is strict on both sides (AMFAR, eq. 3).
 
     Args:
-        certainties: for each measure, branch name -> (E, Q); the same two branches.
+        certainties: for each measure, branch name -> (E, Q); the same branches.
 
     Returns:
-        branch name -> (E, Q) bool: the queries it teaches to the other branch.
+        (teacher, student) -> (E, Q) bool: the queries that the first teaches to the second, for every ordered pair.
     """
-    first, second = certainties[0]
     return {
-        teacher: torch.stack([measure[teacher] > measure[student] for measure in certainties]).all(dim=0)
-        for teacher, student in ((first, second), (second, first))
+        (teacher, student): torch.stack([measure[teacher] > measure[student] for measure in certainties]).all(dim=0)
+        for teacher, student in permutations(certainties[0], 2)
     }
 
 
-TAUGHT_BY_NONE, TAUGHT_BY_BOTH = -1, -2
-
-
-def teacher_index(taught: Mapping[str, Tensor], branches: Sequence[str]) -> Tensor:
+def teacher_index(taught: Mapping[tuple[str, str], Tensor], branches: Sequence[str]) -> Tensor:
     """One number per query: the index of its teacher.
 
     Args:
-        taught: teaching branch -> (E, Q) bool; a branch that is absent teaches nothing.
-        branches: both branches, in the order in which they are numbered.
+        taught: (teacher, student) -> (E, Q) bool; at least one pair.
+        branches: all branches, in the order in which they are numbered.
 
     Returns:
-        (E, Q): index into `branches`; -1 where none teaches, -2 where both do.
+        (E, Q): index into `branches`; -1 where none teaches, -2 where several do.
     """
     nobody = torch.zeros_like(next(iter(taught.values())))
-    masks = torch.stack([taught.get(branch, nobody) for branch in branches])
+    masks = torch.stack([_teaches_anyone(branch, taught, nobody) for branch in branches])
     n_teachers = masks.sum(dim=0)
     index = torch.where(n_teachers == 1, masks.int().argmax(dim=0), TAUGHT_BY_NONE)
-    return torch.where(n_teachers > 1, TAUGHT_BY_BOTH, index)
+    return torch.where(n_teachers > 1, TAUGHT_BY_SEVERAL, index)
+
+
+def _teaches_anyone(branch: str, taught: Mapping[tuple[str, str], Tensor], nobody: Tensor) -> Tensor:
+    queries = [mask for (teacher, _), mask in taught.items() if teacher == branch]
+    return torch.stack(queries).any(dim=0) if queries else nobody

@@ -38,26 +38,25 @@ def taught_divergence(
 
 def mutual_distillation(
     logits: Mapping[str, Tensor],
-    taught: Mapping[str, Tensor],
-    weight: Mapping[str, Tensor],
+    taught: Mapping[tuple[str, str], Tensor],
+    weight: Mapping[tuple[str, str], Tensor],
     *,
     detach_teacher: bool = True,
 ) -> Tensor:
-    """The sum of what each teacher in `taught` asks of the other branch.
+    """What the teachers ask of their students: for each student the mean over its possible teachers, summed.
 
     Args:
-        logits: branch name -> (E, Q, N), two branches.
-        taught: teaching branch -> (E, Q) bool; a branch that is absent teaches nothing.
-        weight: branch name -> (E, Q), the weight of a query when this branch teaches it.
+        logits: branch name -> (E, Q, N).
+        taught: (teacher, student) -> (E, Q) bool; a pair that is absent shares no query.
+        weight: (teacher, student) -> (E, Q), the weight of a query for this pair.
         detach_teacher: as in `taught_divergence`.
 
     Returns:
-        A scalar.
+        A scalar; 0 with one branch.
     """
     loss = next(iter(logits.values())).new_zeros(())
-    for teacher, queries in taught.items():
-        (student,) = (branch for branch in logits if branch != teacher)
+    for (teacher, student), queries in taught.items():
         loss = loss + taught_divergence(
-            logits[teacher], logits[student], queries, weight[teacher], detach_teacher=detach_teacher
+            logits[teacher], logits[student], queries, weight[teacher, student], detach_teacher=detach_teacher
         )
-    return loss
+    return loss if len(logits) <= 2 else loss / (len(logits) - 1)

@@ -5,9 +5,13 @@ is called with the branches' logits and, where the method weighs branches query 
 `uses_shares` says whether it looks at them.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
+
+from mdmf.distances.pairwise import full_precision
 
 
 class WeightedSum(nn.Module):
@@ -47,3 +51,23 @@ class ActiveFusion(nn.Module):
         """
         weighted = [shares[branch][..., None] * logits for branch, logits in branch_logits.items()]
         return sum(weighted[1:], start=weighted[0]) / self.temperature
+
+
+class MeanPosterior(nn.Module):
+    """Late fusion of probabilities: the logits are the log of the mean posterior."""
+
+    uses_shares = False
+
+    def forward(self, branch_logits: Mapping[str, Tensor], shares: Mapping[str, Tensor] | None = None) -> Tensor:
+        """branch name -> (E, Q, N); gives (E, Q, N)."""
+        logs = torch.stack([full_precision(logits)[0].log_softmax(dim=-1) for logits in branch_logits.values()])
+        return logs.logsumexp(dim=0) - math.log(len(logs))
+
+
+def mutual_fusion(fusion: str, branches: Sequence[str], *, temperature: float = 1.0) -> nn.Module:
+    """The fusion of this name: `active` (by shares), `sum`, or the name of the one branch that answers."""
+    if len(branches) == 1:
+        return WeightedSum({branches[0]: 1.0}, temperature=temperature)
+    if fusion == "active":
+        return ActiveFusion(temperature=temperature)
+    return WeightedSum({branch: float(fusion in ("sum", branch)) for branch in branches}, temperature=temperature)

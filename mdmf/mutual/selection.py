@@ -1,11 +1,12 @@
-"""Which branch is trusted on which query: who teaches it, with what weight, and each branch's share in its answer.
+"""Which branch is trusted on which query: who teaches whom, with what weight, and each branch's share in the answer.
 
-A selection is the part in which the methods differ most. Each is called with what the two branches say of a batch of
-episodes, and gives a `Selection`.
+A selection is the part in which the methods differ most. Each is called with the outputs of two or more branches for a
+batch of episodes, and gives a `Selection`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import permutations
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +17,10 @@ from mdmf.mutual.condition import VIEW_CONDITIONS, sample_condition, view_condit
 from mdmf.structures import BranchOutput
 
 DISTILL_DIRECTIONS = ("both", "local_to_global", "global_to_local")
-STRATEGIES = ("active", "mutual", "rgb_teaches", "flow_teaches", "none")
 SAMPLE_TESTS = ("both", "absolute", "relative")
 
 Outputs = Mapping[str, BranchOutput]
+Pair = tuple[str, str]  # teacher, student
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,20 @@ class Selection:
     """Who is trusted.
 
     Attributes:
-        taught: teaching branch -> (E, Q) bool, the queries it teaches; a branch that is absent teaches nothing.
-        teacher_weight: branch -> (E, Q), the weight of a query when this branch teaches it.
+        taught: (teacher, student) -> (E, Q) bool, the queries on which the first branch teaches the second; a pair that
+            is absent shares no query.
+        teacher_weight: (teacher, student) -> (E, Q), the weight of a query in the pair's distillation.
         shares: branch -> (E, Q), its share in the answer, summing to 1; empty where a method has no such shares.
     """
 
-    taught: dict[str, Tensor] = field(default_factory=dict)
-    teacher_weight: dict[str, Tensor] = field(default_factory=dict)
+    taught: dict[Pair, Tensor] = field(default_factory=dict)
+    teacher_weight: dict[Pair, Tensor] = field(default_factory=dict)
     shares: dict[str, Tensor] = field(default_factory=dict)
+
+
+def branch_pairs(branches: Iterable[str]) -> list[Pair]:
+    """Every ordered pair of different branches, as (teacher, student)."""
+    return list(permutations(branches, 2))
 
 
 class ViewSelection(nn.Module):
@@ -60,46 +67,53 @@ class ViewSelection(nn.Module):
         """Select from two views that both have a text similarity."""
         visual = {view: certainty(output.logits) for view, output in outputs.items()}
         text = {view: certainty(_text_similarity(output)) for view, output in outputs.items()}
-        taught = _where_usable(view_condition(visual, text, condition=self.condition), outputs)
+        teaches = view_condition(visual, text, condition=self.condition)
+        pairs = branch_pairs(outputs)
         if self.direction != "both":
-            teacher = self.direction.split("_to_")[0]
-            taught = {teacher: taught[teacher]}
-        return Selection(taught, {view: visual[view] + text[view] for view in outputs})
+            first, second = self.direction.split("_to_")
+            pairs = [(first, second)]
+        taught = _where_usable({pair: teaches[pair[0]] for pair in pairs}, outputs)
+        return Selection(taught, {pair: visual[pair[0]] + text[pair[0]] for pair in pairs})
 
 
 class ActiveSampleSelection(nn.Module):
-    """AMFAR: a modality teaches the queries of which it is surer, absolutely and relatively (ASS, eq. 1 to 3).
+    """AMFAR: a source teaches the queries of which it is more certain, absolutely and relatively (ASS, eq. 1 to 3).
 
-    The teacher's weight is its absolute certainty c (eq. 5), its share in the answer c / Σ c (eq. 7).
+    The teacher's weight is its absolute certainty c (eq. 5), its share in the answer c / Σ c (eq. 7). With more than
+    two sources every ordered pair is compared: a query may have several teachers and several students.
 
     Args:
         tests: `both`, or only the `absolute` or the `relative` certainty (AMFAR's ablation).
+        best_teacher: of several teachers of one student, only the most certain one teaches it.
 
     Raises:
         ValueError: for another choice.
     """
 
-    def __init__(self, *, tests: str = "both") -> None:
+    def __init__(self, *, tests: str = "both", best_teacher: bool = False) -> None:
         super().__init__()
         if tests not in SAMPLE_TESTS:
             raise ValueError(f"the tests of sample selection must be one of {SAMPLE_TESTS}, got {tests!r}")
-        self.tests = tests
+        self.tests, self.best_teacher = tests, best_teacher
 
     def forward(self, outputs: Outputs) -> Selection:
-        """Select; a modality that cannot answer a query teaches nothing of it and has no share in it."""
-        absolute = {modality: certainty(output.logits) for modality, output in outputs.items()}
-        relative = {modality: negative_entropy(output.logits) for modality, output in outputs.items()}
+        """Select; a source that cannot answer a query teaches nothing of it and has no share in it."""
+        absolute = {source: certainty(output.logits) for source, output in outputs.items()}
+        relative = {source: negative_entropy(output.logits) for source, output in outputs.items()}
         measures = {"both": [absolute, relative], "absolute": [absolute], "relative": [relative]}
         taught = _where_usable(sample_condition(measures[self.tests]), outputs)
-        return Selection(taught, absolute, _shares(absolute, outputs))
+        if self.best_teacher:
+            taught = _most_certain_teacher(taught, absolute)
+        return Selection(taught, {pair: absolute[pair[0]] for pair in taught}, _shares(absolute, outputs))
 
 
 class ActiveInferenceSelection(nn.Module):
-    """AMFIR, **our reading** (METHODS 4; its equations are not public): belief in each modality by active inference.
+    """AMFIR, **our reading** (its equations are not public): belief in each source by active inference.
 
     `π(m) = softmax_m(log ε(m) - γ·G(m))`: G is the expected free energy of answering the query by m, log ε(m) the mean
-    log-likelihood of the support's own labels under m (0 for both where it is not known of both, as at one shot). A
-    modality teaches where π > 0.5 + margin; π is the teacher's weight and the share in the answer.
+    log-likelihood of the support's own labels under m (0 for all where it is not known of all, as at one shot). m
+    teaches n where `π(m) / (π(m) + π(n)) > 0.5 + margin`, which is π(m) with two sources; this ratio is the weight of
+    the query, π the share in the answer.
 
     Args:
         precision: γ.
@@ -116,23 +130,24 @@ class ActiveInferenceSelection(nn.Module):
         else:
             self.register_buffer("precision", value, persistent=False)
 
+    wants_evidence = True
+
     def forward(self, outputs: Outputs) -> Selection:
-        """Select; a modality that cannot answer a query has belief 0 there."""
+        """Select; a source that cannot answer a query has belief 0 there."""
         belief = self._belief(outputs)
-        taught = {modality: share > 0.5 + self.margin for modality, share in belief.items()}
-        return Selection(_where_usable(taught, outputs), belief, belief)
+        ratio = {pair: _belief_ratio(belief, *pair) for pair in branch_pairs(outputs)}
+        taught = {pair: value > 0.5 + self.margin for pair, value in ratio.items()}
+        return Selection(_where_usable(taught, outputs), ratio, belief)
 
     def _belief(self, outputs: Outputs) -> dict[str, Tensor]:
-        """modality -> (E, Q), summing to 1."""
-        logs = [full_precision(output.logits)[0].log_softmax(dim=-1) for output in outputs.values()]
-        consensus = torch.stack(logs).mean(dim=0)  # log of the geometric mean, up to a constant per query
+        """source -> (E, Q), summing to 1."""
+        consensus = _consensus(outputs)
         energy = torch.stack([free_energy(output.logits, consensus) for output in outputs.values()])
-        scores = _prior(outputs) - self.precision * energy  # (2, E, Q)
-        if all(output.usable is None for output in outputs.values()):
+        scores = _prior(outputs) - self.precision * energy  # (M, E, Q)
+        usable = _usable(outputs)
+        if usable is None:
             return dict(zip(outputs, scores.softmax(dim=0).unbind(0), strict=True))
-        everything = torch.ones_like(scores[0], dtype=torch.bool)
-        usable = torch.stack([everything if (can := o.usable) is None else can for o in outputs.values()])
-        # Taken out before the softmax: an absent modality must not push the belief in the other one under a float.
+        # Taken out before the softmax: an absent source must not push the belief in the others under a float.
         is_out = ~usable & usable.any(dim=0)
         even = scores.masked_fill(~usable.any(dim=0), 0)
         return dict(zip(outputs, even.masked_fill(is_out, -torch.inf).softmax(dim=0).unbind(0), strict=True))
@@ -141,30 +156,28 @@ class ActiveInferenceSelection(nn.Module):
 class Strategy(nn.Module):
     """Distils by a fixed strategy instead of the selection's own choice of teachers (AMFAR, Fig. 3).
 
-    `none`: nobody teaches; `rgb_teaches`, `flow_teaches`: one modality teaches every query; `mutual`: both teach all;
-    `active`: as the selection says. Weights and shares stay those of the selection.
-
-    Raises:
-        ValueError: for another strategy.
+    `none`: nobody teaches; `<branch>_teaches`, such as `rgb_teaches`: one branch teaches every query; `mutual`: all
+    teach all; `active`: as the selection says. Weights and shares stay those of the selection.
     """
 
     def __init__(self, selection: nn.Module, *, strategy: str = "active") -> None:
         super().__init__()
-        if strategy not in STRATEGIES:
-            raise ValueError(f"strategy must be one of {STRATEGIES}, got {strategy!r}")
         self.selection, self.strategy = selection, strategy
+
+    @property
+    def wants_evidence(self) -> bool:
+        """Whether the selection needs the branches' support evidence."""
+        return getattr(self.selection, "wants_evidence", False)
 
     def forward(self, outputs: Outputs) -> Selection:
         """Select, with the strategy's teachers."""
         selection: Selection = self.selection(outputs)
         if self.strategy == "active":
             return selection
-        teachers = list(outputs) if self.strategy == "mutual" else [self.strategy.removesuffix("_teaches")]
-        everything = {
-            teacher: torch.ones_like(selection.teacher_weight[teacher], dtype=torch.bool)
-            for teacher in teachers
-            if teacher != "none"
-        }
+        teacher = self.strategy.removesuffix("_teaches")
+        pairs = [pair for pair in branch_pairs(outputs) if self.strategy == "mutual" or pair[0] == teacher]
+        first = next(iter(outputs.values())).logits
+        everything = {pair: first.new_ones(first.shape[:2], dtype=torch.bool) for pair in pairs}
         return replace(selection, taught=_where_usable(everything, outputs))
 
 
@@ -174,16 +187,63 @@ def _text_similarity(output: BranchOutput) -> Tensor:
     return output.text_similarity
 
 
-def _where_usable(taught: dict[str, Tensor], outputs: Outputs) -> dict[str, Tensor]:
-    """Only queries that both branches can answer are taught: there is nothing to learn from, or for, an absent one."""
-    for output in outputs.values():
-        if output.usable is not None:
-            taught = {branch: queries & output.usable for branch, queries in taught.items()}
-    return taught
+def _where_usable(taught: dict[Pair, Tensor], outputs: Outputs) -> dict[Pair, Tensor]:
+    """Only queries that both branches can answer are taught: an absent one can neither teach nor learn."""
+    masked = {}
+    for pair, queries in taught.items():
+        for branch in pair:
+            usable = outputs[branch].usable
+            queries = queries if usable is None else queries & usable
+        masked[pair] = queries
+    return masked
+
+
+def _most_certain_teacher(taught: dict[Pair, Tensor], absolute: Mapping[str, Tensor]) -> dict[Pair, Tensor]:
+    """Of the teachers of a student, on each query the one with the largest certainty; the first of equal ones."""
+    chosen: dict[Pair, Tensor] = {}
+    for student in absolute:
+        pairs = [pair for pair in taught if pair[1] == student]
+        certainties = torch.stack(
+            [absolute[teacher].masked_fill(~taught[teacher, student], -1) for teacher, _ in pairs]
+        )
+        best = certainties.argmax(dim=0)  # (E, Q)
+        chosen |= {pair: taught[pair] & (best == number) for number, pair in enumerate(pairs)}
+    return chosen
+
+
+def _belief_ratio(belief: Mapping[str, Tensor], teacher: str, student: str) -> Tensor:
+    """π(teacher) / (π(teacher) + π(student)): (E, Q); 0 where both are 0."""
+    if len(belief) == 2:
+        return belief[teacher]  # the two sum to 1
+    total = belief[teacher] + belief[student]
+    return belief[teacher] / total.masked_fill(total == 0, 1)
+
+
+def _usable(outputs: Outputs) -> Tensor | None:
+    """(M, E, Q) bool, which branches can answer which queries; None: all."""
+    if all(output.usable is None for output in outputs.values()):
+        return None
+    first = next(iter(outputs.values())).logits
+    everything = first.new_ones(first.shape[:2], dtype=torch.bool)
+    return torch.stack([everything if (usable := o.usable) is None else usable for o in outputs.values()])
+
+
+def _consensus(outputs: Outputs) -> Tensor:
+    """Log of the geometric mean of the posteriors, up to a constant per query: (E, Q, N).
+
+    With more than two branches the mean is over those that can answer the query. With two, a branch that cannot
+    answer leaves nothing to agree on, and its uniform posterior changes no belief.
+    """
+    logs = torch.stack([full_precision(output.logits)[0].log_softmax(dim=-1) for output in outputs.values()])
+    usable = _usable(outputs)
+    if usable is None or len(outputs) == 2:
+        return logs.mean(dim=0)
+    weight = usable[..., None].to(logs.dtype)
+    return (weight * logs).sum(dim=0) / weight.sum(dim=0).clamp(min=1)
 
 
 def _prior(outputs: Outputs) -> Tensor:
-    """log ε (2, E, 1); 0 for both modalities in an episode where it is not known of both."""
+    """log ε (M, E, 1); 0 for all branches in an episode where it is not known of all."""
     evidence = [output.support_evidence for output in outputs.values()]
     first = next(iter(outputs.values())).logits
     known = [full_precision(one)[0] for one in evidence if one is not None]

@@ -7,14 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mdmf.class_names import class_key
+from mdmf.class_names import class_key, some_of
 from mdmf.data.features.store import StoreMismatch
-from mdmf.data.listing.formats import some_of
 from mdmf.encoders.clip import FrozenEncoder
 from mdmf.encoders.prompts import PromptFile, class_name_in_words, class_sentences, load_prompts
 from mdmf.encoders.text_cache import ClassText, cached_class_text
 from mdmf.engine.workspace import prompt_file
-from mdmf.models.build import reads_text
 from mdmf.resources import resource_folder
 from mdmf.settings import Settings
 
@@ -103,7 +101,7 @@ def choose_text(
         StoreMismatch: if the encoder is not the one that the frames' features are of.
         ValueError: if text is needed, and the prompts or the encoder do not go with the class names.
     """
-    is_read = reads_text(settings.model)
+    is_read = settings.model.reads_text
     weight = 0.0 if wanted == "off" else float(settings.model.text_weight)
     if wanted == "on" and not weight:
         raise ValueError("text 'on' needs a weight; give it as model.text_weight=0.5")

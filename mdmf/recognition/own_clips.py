@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mdmf.class_names import class_key
-from mdmf.data.listing.formats import scan, some_of
+from mdmf.class_names import class_key, some_of
+from mdmf.data.listing.disk import scan
 from mdmf.data.video.opening import FRAME_SUFFIXES, VIDEO_SUFFIXES
 
 SupportClips = str | Path | Mapping[str, Iterable[str | Path] | str | Path]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mdmf.data.listing.formats import some_of
+from mdmf.class_names import some_of
 from mdmf.encoders.text_cache import FEATURE_NORM
 from mdmf.recognition.clip_store import BadClip, ClipFeatures
 from mdmf.recognition.own_clips import OwnClips, shown_path

@@ -17,7 +17,8 @@ from mdmf.device import resolve_device
 from mdmf.engine.checkpoint import FEATURE_SCALE, load_weights, read_notes
 from mdmf.engine.run_folder import RunFolder
 from mdmf.engine.workspace import Workspace
-from mdmf.models.build import build_model, is_trained, model_sources
+from mdmf.models.build import build_model
+from mdmf.models.text_at_test import text_model
 from mdmf.recognition.class_text import ChosenText, choose_text
 from mdmf.recognition.clip_store import BadClip, ClipFeatures, ClipStore
 from mdmf.recognition.own_answers import OwnAnswers
@@ -107,7 +108,7 @@ class FewShotRecognizer:
         self._prompts_are_for_these = self.settings.data.prompts is not None and (run is None or prompts_are_given)
         self._folder = DEFAULT_STORE if store is None else Path(store).expanduser()
         self._workspace = Workspace(self.settings, progress=progress, allow_code=allow_code)  # for its encoders
-        needed = {*model_sources(self.settings.model)}
+        needed = {*self.settings.model.used_sources}
         needed |= {DEFAULT_SOURCE} if text != "off" and self.settings.model.text_weight else set()
         self._store = ClipStore(
             self._folder,
@@ -155,7 +156,7 @@ class FewShotRecognizer:
             raise ValueError(f"a class cannot be called {UNKNOWN!r}: that is the answer for clips of no class")
         clips, clip_notes = usable_clips(found, self._store.clips)
         made = make_support(clips, self._store.sources, scale=self._trained_scale())
-        source_notes = lacking_sources(made, model_sources(self.settings.model))
+        source_notes = lacking_sources(made, self.settings.model.used_sources)
         text = choose_text(
             made.classes,
             self.settings,
@@ -168,10 +169,10 @@ class FewShotRecognizer:
         self._fitted = _Fitted(
             OwnAnswers(
                 made,
-                model=self._model(self.settings.model.name, made, text),
-                model_name=self.settings.model.name,
+                model=self._model(made, text),
+                model_name=self.settings.model.table_name,
                 class_text=None if text.features is None else text.features.scaled(made.classes),
-                text_model=self._model("zero_shot", made, text) if text.weight else None,
+                text_model=self._text_model(made, text),
                 text_weight=text.weight,
                 device=resolve_device(self.settings.training.device),
             ),
@@ -226,20 +227,29 @@ class FewShotRecognizer:
             about=self._about(rows, rule, unknown_below),
         )
 
-    def _model(self, name: str, support: OwnSupport, text: ChosenText) -> nn.Module:
-        """The model of the settings with the run's weights, or a baseline by name."""
-        chosen = self.settings.model
-        named = chosen if name == chosen.name else chosen.model_copy(update={"name": name})
-        sizes = {source: features.shape[-1] for source, features in support.features.items()}
-        scale = {} if text.features is None else {"logit_scale": text.features.logit_scale}
-        model = build_model(named, feature_sizes=sizes, allow_code=self._workspace.allow_code, **scale)
-        if is_trained(name) and self.run is not None:
+    def _model(self, support: OwnSupport, text: ChosenText) -> nn.Module:
+        """The model of the settings, with the run's weights."""
+        model = build_model(
+            self.settings.model,
+            feature_sizes={source: features.shape[-1] for source, features in support.features.items()},
+            n_frames=self.settings.frames.n_frames,
+            allow_code=self._workspace.allow_code,
+            **({} if text.features is None else {"logit_scale": text.features.logit_scale}),
+        )
+        if self.settings.model.is_trained and self.run is not None:
             load_weights(self.run.best, model)
         return model
 
+    def _text_model(self, support: OwnSupport, text: ChosenText) -> nn.Module | None:
+        """The text's own answer, where it joins in."""
+        if not text.weight or text.features is None:
+            return None
+        size = support.features[DEFAULT_SOURCE].shape[-1]
+        return text_model(self.settings.model, logit_scale=text.features.logit_scale, feature_size=size)
+
     def _trained_scale(self) -> dict[str, float]:
         """source -> what a run's features were multiplied by; weights of before this was noted say nothing of it."""
-        if self.run is None or not is_trained(self.settings.model.name):
+        if self.run is None or not self.settings.model.is_trained:
             return {}
         return dict(read_notes(self.run.best).get(FEATURE_SCALE, {}))
 
@@ -286,7 +296,7 @@ class FewShotRecognizer:
         if encoder.library == "tiny":
             notes.append("the tiny encoder has seen drawn shapes only: it shows how this works, not what is in a clip")
         return {
-            "model": self.settings.model.name,
+            "model": self.settings.model.table_name,
             "run": None if self.run is None else str(self.run.folder),
             "encoder": f"{encoder.library} {encoder.model} {encoder.weights}",
             "text_weight": state.answers.text_weight,
@@ -326,8 +336,8 @@ def _read_settings(run: RunFolder | None, cfg: str | Path, overrides: list[str])
         run.check_same_features(settings)
     else:
         settings = load_settings(cfg, overrides)
-    name = settings.model.name
-    if is_trained(name) and run is None:
+    name = settings.model.table_name
+    if settings.model.is_trained and run is None:
         raise ValueError(f"model {name!r} has to be trained; give a run of it, or one that has not, as model.name=otam")
     if settings.model.text_weight == "val":
         raise ValueError(

@@ -19,11 +19,10 @@ from typing import cast
 
 import av
 import numpy as np
-import yaml
 from av.video.stream import VideoStream
 from tqdm import tqdm
 
-from mdmf.resources import resource_folder
+from mdmf.data.listing.splits import load_class_split
 from mdmf.shapes.actions import ACTIONS
 from mdmf.shapes.disguises import DISGUISES, Scene
 from mdmf.shapes.drawing import (
@@ -34,7 +33,6 @@ from mdmf.shapes.drawing import (
     random_colours,
     random_distractors,
 )
-from mdmf.structures import SPLITS
 
 logger = logging.getLogger(__name__)
 
@@ -50,12 +48,7 @@ _CODEC_OPTIONS = {
 }
 
 
-def _load_split() -> dict[str, tuple[str, ...]]:
-    content = yaml.safe_load((resource_folder("splits") / "shapes.yaml").read_text(encoding="utf-8"))
-    return {split: tuple(content[split]) for split in SPLITS}
-
-
-SHAPES_SPLIT: dict[str, tuple[str, ...]] = _load_split()
+SHAPES_SPLIT = load_class_split("shapes")
 
 
 @dataclass(frozen=True)

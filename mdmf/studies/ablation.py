@@ -22,7 +22,6 @@ from mdmf.engine.checkpoint import write_json
 from mdmf.engine.metrics import mean_and_spread
 from mdmf.engine.run_folder import RunFolder
 from mdmf.engine.tester import Protocol, read_result
-from mdmf.models.build import is_trained
 from mdmf.settings import Settings
 from mdmf.structures import RunFailed
 
@@ -120,8 +119,8 @@ def run_ablation(
         raise ValueError(f"every config needs its own name, every run its own seed; got {names} and {list(seeds)}")
     variants = [Variant(config, seed, tuple(overrides), root) for config in configs for seed in seeds]
     for variant in variants:
-        name = variant.settings.model.name  # every mistake in a config is said before the first run begins
-        if not is_trained(name):
+        name = variant.settings.model.table_name  # every mistake in a config is said before the first run begins
+        if not variant.settings.model.is_trained:
             raise ValueError(f"{variant.config}: {name} has nothing to train; name it in evaluation.baselines")
     n_threads = max(1, (os.cpu_count() or 1) // n_jobs)
     first, *others = variants
@@ -146,7 +145,7 @@ def summarize(variants: Sequence[Variant]) -> dict[str, Any]:
     """
     rows: dict[str, dict[int, dict[str, float]]] = {}
     episodes: dict[str, dict[int, np.ndarray]] = {}
-    models = {variant.name: variant.settings.model.name for variant in variants}
+    models = {variant.name: variant.settings.model.table_name for variant in variants}
     asked: tuple[np.ndarray, ...] | None = None
     for variant in variants:
         rows.setdefault(variant.name, {})[variant.seed] = _numbers(variant)
@@ -176,7 +175,7 @@ def summarize(variants: Sequence[Variant]) -> dict[str, Any]:
 def _numbers(variant: Variant) -> dict[str, float]:
     """What the table says of one run, in percent."""
     result = json.loads(variant.result_file.read_text(encoding="utf-8"))
-    numbers = result["models"][variant.settings.model.name]
+    numbers = result["models"][variant.settings.model.table_name]
     row = {"fused": numbers["accuracy_percent"]}
     row |= {f"{name} alone": branch["accuracy_percent"] for name, branch in numbers["branches"].items()}
     row |= {f"taught by {name}": 100 * share for name, share in numbers.get("taught_share", {}).items()}
@@ -189,7 +188,7 @@ def _numbers(variant: Variant) -> dict[str, float]:
 def _episode_percents(variant: Variant) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
     """(n,) accuracy of one run in each test episode, in percent; and what was asked: support and query videos."""
     with np.load(variant.result_file.with_name(f"{variant.result_file.stem}_episodes.npz")) as arrays:
-        predictions = arrays[f"{variant.settings.model.name}/predictions"]
+        predictions = arrays[f"{variant.settings.model.table_name}/predictions"]
         videos = tuple(arrays["video_ids"][arrays[name]] for name in ("support_videos", "query_videos"))
         return 100.0 * (predictions == arrays["query_labels"]).mean(axis=1), videos
 

@@ -17,6 +17,7 @@ from mdmf.distances.pairwise import cosine_similarity
 from mdmf.encoders.prompts import PromptFile, class_sentences, class_text_features
 from mdmf.encoders.text_cache import FEATURE_NORM
 from mdmf.engine.workspace import Workspace
+from mdmf.models.text_at_test import text_settings
 from mdmf.settings import DEFAULT_SOURCE, CorruptSettings, Settings
 
 SPLIT = "val"  # prompts are chosen on val; test is read by the test alone
@@ -77,7 +78,7 @@ class PromptScores:
 
 def zero_shot_settings(settings: Settings) -> Settings:
     """The same experiment with the model that is asked here: frames and text, nothing trained, nothing corrupted."""
-    model = settings.model.model_copy(update={"name": "zero_shot", "text_weight": 0.0})
+    model = text_settings(settings.model)
     evaluation = settings.evaluation.model_copy(update={"baselines": ()})
     corrupt = CorruptSettings(seed=settings.corrupt.seed)
     return settings.model_copy(update={"model": model, "evaluation": evaluation, "corrupt": corrupt})

@@ -18,7 +18,6 @@ from mdmf.engine.run_folder import RunFolder
 from mdmf.engine.tester import Protocol, read_result, run_test
 from mdmf.engine.workspace import Workspace
 from mdmf.files import file_sha256
-from mdmf.models.build import model_sources
 from mdmf.settings import Settings
 
 _SEED_OF_NAME = re.compile(r"-seed\d+$")
@@ -64,10 +63,10 @@ def run_robustness(
         for run in runs:
             name = _SEED_OF_NAME.sub("", run.folder.name)
             row = rows.setdefault(name, {strength: [] for strength in strengths})
-            models[name] = run.settings(list(overrides)).model.name
+            models[name] = run.settings(list(overrides)).model.table_name
             for strength, corruption in corruptions.items():
                 settings = run.settings([*overrides, "evaluation.baselines=[]"])
-                seen = corruption if source in model_sources(settings.model) else "''"  # else: nothing changes for it
+                seen = corruption if source in settings.model.used_sources else "''"  # else: nothing changes for it
                 settings = run.settings([*overrides, "evaluation.baselines=[]", f"corrupt.{source}={seen}"])
                 row[strength].append(_accuracy(run, settings, allow_code=allow_code))
                 bar.update()
@@ -123,7 +122,7 @@ def _accuracy(run: RunFolder, settings: Settings, *, allow_code: bool) -> float:
     if result is None or result["checkpoint_sha256"] != file_sha256(run.best):  # none yet, or of weights that are gone
         workspace = Workspace(settings, progress=False, allow_code=allow_code)
         result = run_test(workspace, checkpoint=run.best, folder=run.folder, protocol=protocol)
-    return result["models"][settings.model.name]["accuracy_percent"]
+    return result["models"][settings.model.table_name]["accuracy_percent"]
 
 
 def _summary(values: list[float]) -> dict[str, Any]:

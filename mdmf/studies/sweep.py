@@ -78,7 +78,7 @@ def run_sweep(
     result = {
         "run": str(run.folder),
         "data": first.data.name,
-        "model": first.model.name,
+        "model": first.model.table_name,
         "split": first.evaluation.split,
         "ways": ways,
         "shots": shots,

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from mdmf.cli import main
-from mdmf.doctor.examine import asked_episodes, check_data
-from mdmf.doctor.published_counts import published_counts
+from mdmf.data.listing.splits import published_counts
+from mdmf.doctor.examine import check_data, requested_episodes
 from mdmf.settings import Settings
 
 SPLIT = {"train": ["kick", "ride bike"], "val": ["run", "sit"], "test": ["wave", "talk"]}
@@ -195,6 +195,39 @@ class TestPlantedFaults:
         rows = doctor("data.kind=csv", "data.csv=list.csv", "data.class_split=null", code=1)
         assert videos(rows, "listing") == ["list.csv, line 2", "list.csv, line 3"]
 
+    @pytest.mark.parametrize(
+        ("kind", "places"),
+        [
+            ("folder", ["kick/0.avi and kick/0.mp4", "run/1.avi and run/1.mp4"]),
+            ("csv", ["list.csv, line 2", "list.csv, line 4", "list.csv, line 3 and list.csv, line 5"]),
+            ("lists", ["test.txt, line 2", "test.txt, line 3", "test.txt, line 1 and test.txt, line 4"]),
+        ],
+    )
+    def test_every_fault_of_a_format_is_reported_and_the_index_names_the_first(self, place, kind, places):
+        if kind == "folder":
+            for video in ("kick/0", "run/1"):
+                shutil.copy(place / f"videos/{video}.mp4", place / f"videos/{video}.avi")
+        rows = [
+            "path,class,split",
+            "kick/1.mp4,,train",
+            "kick/0.mp4,kick,train",
+            "run/0.mp4,run,vla",
+            "kick/0.mp4,kick,train",
+        ]
+        (place / "list.csv").write_text("\n".join(rows))
+        (place / "test.txt").write_text("wave/0\nwave\nkick/0\nwave/0.mp4\n")
+        words = {
+            "folder": [],
+            "csv": ["data.csv=list.csv", "data.class_split=null"],
+            "lists": ["data.lists={test: test.txt}"],
+        }
+        rows = doctor(f"data.kind={kind}", *words[kind], code=1)
+        reported = [row["video"] for row in rows if row["code"] in ("listing", "listed-twice")]
+        assert sorted(reported) == sorted(places)
+        assert f"no command runs on this data: {places[0]}: " in next(
+            row["message"] for row in rows if row["code"] == "index"
+        )
+
     def test_listed_but_not_on_disk(self, place):
         lines = [f"{name}/{i}" for name in SPLIT["test"] for i in range(N_VIDEOS + 1)]
         (place / "test.txt").write_text("\n".join(lines))
@@ -320,17 +353,17 @@ def test_what_is_not_there_at_all_is_an_error_not_a_finding(tmp_path, monkeypatc
 
 def test_only_what_is_drawn_is_asked_for():
     trained = Settings.model_validate({"episode": {"n_shot": 5}, "evaluation": {"n_way": 7}})
-    asked = {each.split: (each.n_way, each.n_shot, each.n_query) for each in asked_episodes(trained)}
+    asked = {each.split: (each.n_way, each.n_shot, each.n_query) for each in requested_episodes(trained)}
     assert asked == {"train": (5, 5, 5), "val": (5, 5, 1), "test": (7, 5, 1)}
     baseline = Settings.model_validate({"model": {"name": "otam"}})
-    assert [each.split for each in asked_episodes(baseline)] == ["test"]
+    assert [each.split for each in requested_episodes(baseline)] == ["test"]
 
 
 @pytest.mark.parametrize(("name", "of_val"), [("otam", [(20, 2, 1)]), ("m2df", [(5, 1, 1), (20, 2, 1)])])
 def test_the_weight_of_the_text_is_chosen_on_val_by_episodes_of_the_test(name, of_val):
     """Val may have the classes for the episodes of training and not for those of the test."""
     values = {"model": {"name": name, "text_weight": "val"}, "evaluation": {"n_way": 20, "n_shot": 2}}
-    asked = asked_episodes(Settings.model_validate(values))
+    asked = requested_episodes(Settings.model_validate(values))
     assert [(each.n_way, each.n_shot, each.n_query) for each in asked if each.split == "val"] == of_val
 
 

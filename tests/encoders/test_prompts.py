@@ -63,14 +63,14 @@ class TestFiles:
             ("templates: ['a {}']\nclasses: {a: ' '}", "class 'a': expected a text"),
             ("templates: ['a {}']\nclasses: {a: []}", "the list of sentences is empty"),
             ("templates: ['a {}']\nclasses: {a: ['see {}']}", "finished sentences"),
-            ("templates: ['a {}']\nclasses: {yes: b}", "expected a text, got True; write it in quotes"),
-            ("templates: ['a {}']\nclasses:\n  a: b\n  a: c\n", r"line 4: 'a' is there twice"),
+            ("templates: ['a {}']\nclasses: {true: b}", "expected a text, got True; write it in quotes"),
+            ("templates: ['a {}']\nclasses:\n  a: b\n  a: c\n", r"line 4: key 'a' is given twice"),
             ("templates: ['a {}']\nclases: {a: b}", r"unknown key 'clases' \(did you mean 'classes'\?\)"),
             ("classes: {a: b}", "'a' has a name but there are no templates"),
             ("templates: []", "neither templates nor classes"),
             ("", "must have the keys"),
-            ("templates: [", "not readable as YAML"),
-            ("templates: !!python/object/apply:os.getcwd []", "not readable as YAML"),
+            ("templates: [", "is not valid YAML"),
+            ("templates: !!python/object/apply:os.getcwd []", "is not valid YAML"),
         ],
     )
     def test_mistakes_are_named(self, tmp_path: Path, text: str, message: str) -> None:

@@ -2,15 +2,15 @@ from dataclasses import replace
 
 import pytest
 import torch
+from mdmf.models.baselines import ZeroShotBaseline
+from mdmf.models.multi_modal import ModalityBranch
 from small_world import FLOW_D, D, MemoryStore, small_bank, small_sampler, two_source_bank
 
 from mdmf.data.features.bank import FeatureBank
 from mdmf.engine.answerers import EmbeddingCache, EpisodeBatch, FusionCache, answerer
 from mdmf.layers.selector import PromptSelector
-from mdmf.models.baselines import ZeroShotBaseline
 from mdmf.models.branch import ViewBranch
 from mdmf.models.build import build_model
-from mdmf.models.multi_modal import ModalityBranch
 from mdmf.models.text_at_test import TextAtTest
 from mdmf.settings import ModelSettings
 

@@ -6,14 +6,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from mdmf.models.baselines import make_baseline
+from mdmf.models.multi_view import make_multi_view
 from small_world import D, MemoryStore, small_bank, small_sampler
 
 from mdmf.config import check_settings
 from mdmf.evidence.feature_maps import _mapped_videos, feature_maps, principal_components, selector_choices
 from mdmf.evidence.gather import calibration, evidence_files, gather_evidence, read_arrays
 from mdmf.evidence.opened_test import DoesNotApply, OpenedTest
-from mdmf.models.baselines import make_baseline
-from mdmf.models.multi_view import make_multi_view
 
 
 def open_small(mode: str = "argmax", *, bad: tuple[int, ...] = ()) -> OpenedTest:

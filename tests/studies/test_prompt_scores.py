@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mdmf.models.baselines import ZeroShotBaseline
 from small_videos import SPLIT, write_videos
 
 from mdmf.encoders.prompts import PromptFile, load_prompts
 from mdmf.engine.workspace import Workspace, prompt_file
-from mdmf.models.baselines import ZeroShotBaseline
 from mdmf.settings import Settings
 from mdmf.structures import Episode
 from mdmf.studies import prompt_scores

@@ -1,140 +1,150 @@
-"""What the ways of listing videos (folders, CSV, published lists) share: their result, and a look at the disk."""
+"""The contract of a listing format: it reads a listing once, and returns every video and every fault in it.
+
+A format is one file in this folder; nothing else names it:
+
+    def read_csv(settings: ListingSettings, classes: ClassSplit | None) -> Listing: ...
+
+    LISTING_FORMATS.add("csv", ListingFormat(read_csv, needs=("csv",)), module=__name__)
+
+`data.kind=csv` selects it. The function returns the listed videos with the class names and splits of the listing. It
+does not choose class splits, sort videos or match the spelling of classes: `reading` and `index` do this for every
+format.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 from mdmf.class_names import class_key
-from mdmf.data.listing.splits import ClassSplit, random_class_split
-from mdmf.data.video.opening import FRAME_SUFFIXES, VIDEO_SUFFIXES
+from mdmf.data.listing.faults import Fault, MissingFile
+from mdmf.data.listing.splits import ClassSplit
 
 
-class ListedVideo(NamedTuple):
-    """A video that is on disk; its path is `root / video_id`, also where the id is a whole path."""
+@dataclass(frozen=True)
+class ListingSettings:
+    """The settings of a listing; the fields have the names of those under `data`.
 
+    Attributes:
+        name: of the data set; its shipped class split is the default, and `hmdb51` and `ucf101` have a group pattern.
+        kind: name of the format.
+        root: folder of the videos, an absolute path.
+        csv: file of the format `csv`.
+        lists: split -> file of the format `lists`.
+        class_split: shipped name, path of a YAML file, or `random`, for listings that name no splits.
+        split_fractions: of train, val and test, for a random split of the classes.
+        split_seed: of that random split.
+        group_pattern: regular expression with one capture group, searched in the file name; `{class}` in it stands
+            for the class. What it captures is the video's source recording, where the listing does not say it.
+    """
+
+    name: str
+    root: Path
+    kind: str = "folder"
+    csv: Path | None = None
+    lists: Mapping[str, Path] | None = None
+    class_split: str | Path | None = None
+    split_fractions: tuple[float, float, float] = (0.64, 0.12, 0.24)
+    split_seed: int = 0
+    group_pattern: str | None = None
+
+
+class Entry(NamedTuple):
+    """One listed video.
+
+    `where` is its file and line, or its path. `class_name` is spelled as in the listing. `video_id` is its path below
+    root with `/` between the parts. A video that is not on disk has the `path` None, and as `video_id` its name in the
+    listing. `split` and `group` (the source recording) are None if the listing does not give them.
+    """
+
+    where: str
     class_name: str
     video_id: str
+    path: Path | None
+    split: str | None = None
     group: str | None = None
 
 
-class Found(NamedTuple):
-    """What one way of listing videos gives; `split` also names classes that turned out to have no video."""
+@dataclass
+class Listing:
+    """What a format reads.
 
-    videos: list[ListedVideo]
-    split: ClassSplit
-    missing_videos: Mapping[str, tuple[str, ...]] = MappingProxyType({})
-    unused_classes: tuple[str, ...] = ()
-    n_ignored_files: int = 0
-
-
-class SplitChooser(NamedTuple):
-    """The class split of the settings: a given one, or a random one once the class names are known."""
-
-    is_set: bool
-    given: ClassSplit | None
-    fractions: Sequence[float] | None
-    seed: int
-
-    def split(self, class_names: Collection[str]) -> ClassSplit:
-        if self.given is not None:
-            return self.given
-        if self.fractions is None:
-            raise ValueError(
-                "it is not said which classes are for training, validation and test; set data.class_split (a shipped "
-                "name or a YAML file), or data.split_fractions for a random split"
-            )
-        return random_class_split(class_names, self.fractions, self.seed)
-
-
-class DiskVideo(NamedTuple):
-    """A video file or a folder of frames: its path below root, the folder it lies in, its name without suffix."""
-
-    video_id: str
-    folder: str
-    stem: str
-
-
-def scan(
-    folder: str, prefix: str, *, depth: int, class_keys: Collection[str] = frozenset()
-) -> tuple[list[DiskVideo], int]:
-    """Videos in a folder and in its sub-folders, and the number of things that are something else.
-
-    A sub-folder that holds an image is one video, unless it has a class's name (there an image is a stray one).
-
-    Args:
-        folder: where to look.
-        prefix: `folder` relative to the root of the data set, empty or ending in `/`; video ids begin with it.
-        depth: 1 looks at this folder alone, each one more at another level of sub-folders.
-        class_keys: keys of folder names that are never taken for a folder of frames.
+    Attributes:
+        entries: the listed videos, each once.
+        faults: in the order of the listing.
+        empty_classes: classes that are listed without a video.
+        n_ignored_files: files and folders that are no videos.
+        classes: split -> its classes, also those without videos (set by `reading.read_listing`).
+        other_classes: of the class split of the settings and the shipped one of the data set (set there too).
     """
-    videos: list[DiskVideo] = []
-    n_ignored = 0
-    name = os.path.basename(folder)  # noqa: PTH119, called for every folder
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if _is_video(entry, class_keys):
-                videos.append(DiskVideo(prefix + entry.name, name, name_stem(entry.name)))
-            elif depth > 1 and entry.is_dir():
-                below, n_below = scan(entry.path, f"{prefix}{entry.name}/", depth=depth - 1, class_keys=class_keys)
-                videos += below
-                n_ignored += n_below
-            else:
-                n_ignored += 1
-    return videos, n_ignored
+
+    entries: list[Entry] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    empty_classes: list[str] = field(default_factory=list)
+    n_ignored_files: int = 0
+    classes: ClassSplit = field(default_factory=dict)
+    other_classes: tuple[str, ...] = ()
+    _first: dict[Hashable, Entry] = field(default_factory=dict)
+
+    def add(self, entry: Entry, key: Hashable | None = None) -> None:
+        """Add a video, or a fault if it is listed already: if another one has the same key (default: `video_id`)."""
+        first = self._first.setdefault(entry.video_id if key is None else key, entry)
+        if first is entry:
+            self.entries.append(entry)
+            return
+        code, why = "listed-twice", "it could be support and query of one episode"
+        if entry.split != first.split:
+            code, why = "video-in-two-splits", "what is tested was trained on"
+        where = f"{first.where} and {entry.where}"
+        problem = f"the same video {entry.video_id!r} is listed twice: {why}"
+        self.faults.append(Fault(where, problem, "remove or rename one", code, split=entry.split or ""))
+
+    @contextmanager
+    def collect_faults(self) -> Iterator[None]:
+        """Add a fault that is raised within the block; the block ends there."""
+        try:
+            yield
+        except Fault as fault:
+            self.faults.append(fault)
+
+    def resolved(self) -> Iterator[Entry]:
+        """The entries with class names spelled as in `classes`, and with their splits (None: in no split)."""
+        places = {class_key(name): (name, split) for split, names in self.classes.items() for name in names}
+        for entry in self.entries:
+            name, split = places.get(class_key(entry.class_name), (entry.class_name, None))
+            yield entry._replace(class_name=name, split=entry.split or split)
 
 
-def name_stem(name: str) -> str:
-    """The name without a video suffix; other dots belong to the name."""
-    suffix = _suffix(name)
-    return name[: -len(suffix)] if suffix in VIDEO_SUFFIXES else name
+class ListingFormat(NamedTuple):
+    """What is registered under the name of a format.
+
+    Attributes:
+        read: (settings, the class split that they name; None: none, or a random one) -> what is listed.
+        needs: settings under `data` that must be given.
+        class_folders: a class is a folder, so that two folders for one class are a fault.
+        are_videos: entries are video files or folders of frames, which can be decoded.
+    """
+
+    read: Callable[[ListingSettings, ClassSplit | None], Listing]
+    needs: tuple[str, ...] = ()
+    class_folders: bool = False
+    are_videos: bool = True
 
 
-def classes_by_key(split: ClassSplit) -> dict[str, str]:
-    """Key of a class name (what is left without spelling) -> the class name of the split."""
-    return {class_key(name): name for names in split.values() for name in names}
+def read_text(path: Path | None, setting: str) -> str:
+    """The text of a file that a setting names.
 
-
-def by_split(listed: Iterable[tuple[str, str]], split: ClassSplit) -> dict[str, tuple[str, ...]]:
-    """(class name, text) pairs as split -> texts; splits without any are left out."""
-    split_of = {name: split_name for split_name, names in split.items() for name in names}
-    texts: dict[str, list[str]] = {name: [] for name in split}
-    for class_name, text in listed:
-        texts[split_of[class_name]].append(text)
-    return {name: tuple(values) for name, values in texts.items() if values}
-
-
-def required_file(path: Path | None, setting: str) -> Path:
-    """The path, if a file is there; errors name the setting that it came from."""
+    Raises:
+        Fault: if there is no such file, or it is no text.
+    """
     if path is None:
-        raise ValueError(f"data.kind needs the setting {setting}, the path of a file")
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; check the setting {setting}")
-    return path
-
-
-def some_of(names: Sequence[str], n_shown: int = 5) -> str:
-    """The first few names for a message, and how many more there are."""
-    shown = ", ".join(repr(name) for name in names[:n_shown])
-    return f"{shown} and {len(names) - n_shown:,} more" if len(names) > n_shown else shown or "none"
-
-
-def _is_video(entry: os.DirEntry[str], class_keys: Collection[str]) -> bool:
-    if not entry.is_dir():
-        return _suffix(entry.name) in VIDEO_SUFFIXES
-    return class_key(entry.name) not in class_keys and _holds_frames(entry.path)
-
-
-def _holds_frames(folder: str) -> bool:
-    with os.scandir(folder) as entries:
-        return any(_suffix(entry.name) in FRAME_SUFFIXES and not entry.name.startswith(".") for entry in entries)
-
-
-def _suffix(name: str) -> str:
-    return name[name.rfind(".") :].lower() if "." in name else ""
+        raise Fault(setting, "no file is named", "set it to the path of a file")
+    if not path.expanduser().is_file():
+        raise MissingFile(str(path), "the file does not exist", f"check the setting {setting}")
+    try:
+        return path.expanduser().read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Fault(str(path), f"the file is not UTF-8 text ({error.reason})", "save it as UTF-8") from None

@@ -1,4 +1,4 @@
-"""Which videos there are, of which class, in which split: from a folder per class, a CSV, or published lists.
+"""Which videos there are, of which class, in which split.
 
 Only folders are listed: no video is opened and no file is asked for its size, so 100,000 videos take about a second.
 """
@@ -6,21 +6,16 @@ Only folders are listed: no video is opened and no file is asked for its size, s
 from __future__ import annotations
 
 import functools
-import os
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from mdmf.class_names import class_key
-from mdmf.data.listing.csv_file import find_in_csv
-from mdmf.data.listing.folder import find_in_folders
-from mdmf.data.listing.formats import Found, ListedVideo, SplitChooser, required_file, some_of
-from mdmf.data.listing.lists import find_in_lists
-from mdmf.data.listing.splits import ClassSplit, load_class_split
+from mdmf.class_names import class_key, some_of
+from mdmf.data.listing.formats import Listing, ListingSettings
+from mdmf.data.listing.reading import read_listing
+from mdmf.data.listing.splits import ClassSplit
 from mdmf.data.video.opening import VIDEO_SUFFIXES
-from mdmf.resources import shipped_names
 from mdmf.structures import VideoRecord
 
 GROUP_PATTERNS = {
@@ -95,126 +90,95 @@ class VideoIndex:
         return "\n".join(lines)
 
 
-def build_index(
-    *,
-    name: str,
-    kind: str,
-    root: Path,
-    csv: Path | None = None,
-    lists: dict[str, Path] | None = None,
-    class_split: str | Path | None = None,
-    split_fractions: Sequence[float] | None = None,
-    split_seed: int = 0,
-    group_pattern: str | None = None,
-) -> VideoIndex:
-    """Find the videos of a data set.
-
-    Args:
-        name: of the data set; `hmdb51` and `ucf101` have a built-in group pattern.
-        kind: `folder` (`class/video.mp4` below root), `csv`, or `lists` (published lists of videos). A folder of
-            numbered frame images counts as a video.
-        root: where the videos lie.
-        csv: for kind `csv`: a file with the columns `path,class[,split][,group]`; paths are below root or absolute.
-        lists: for kind `lists`: split -> text file with lines `class/video` or `test0//path/video.mp4`. Videos are
-            matched by class and name, whatever the extension or the spaces, underscores and case of the class.
-        class_split: shipped name, YAML path, or `random`; not with a CSV that has a split column. None takes the split
-            of the CSV or the lists, else a random one if there are fractions.
-        split_fractions: of train, val and test, for a random split of the classes.
-        split_seed: of that random split.
-        group_pattern: regular expression with one capture group, searched in the file name; `{class}` in it stands
-            for the class. What it captures is the video's source recording. A `group` column of the CSV goes first.
+def build_index(settings: ListingSettings) -> VideoIndex:
+    """The index of the videos that the settings list.
 
     Raises:
-        FileNotFoundError: if the root, the CSV or a list does not exist.
-        ValueError: for impossible settings, malformed files, a video given twice, or a split without any video.
+        FileNotFoundError: if the root, or a file of the listing, does not exist.
+        ValueError: for the first fault of the listing or the class split, or a split without any video.
     """
-    root = Path(os.path.abspath(Path(root).expanduser()))  # noqa: PTH100, resolve() would follow links and change ids
-    if not root.is_dir():
-        raise FileNotFoundError(f"the folder of videos {root} does not exist; check the setting data.root")
-    given = None if class_split in (None, "random") else load_class_split(class_split)
-    chooser = SplitChooser(class_split is not None, given, split_fractions, split_seed)
-    if kind == "folder":
-        found = find_in_folders(root, chooser)
-    elif kind == "csv":
-        found = find_in_csv(root, required_file(csv, "data.csv"), chooser)
-    elif kind == "lists":
-        found = find_in_lists(root, lists, chooser)
-    else:
-        raise ValueError(f"data.kind must be 'folder', 'csv' or 'lists', got {kind!r}")
-    pattern = group_pattern or GROUP_PATTERNS.get(class_key(name)) or GROUP_PATTERNS.get(str(class_split))
-    group_of = _group_finder(pattern) if pattern else None
-    index = _assemble(name, root, found, group_of, _other_classes(name, given))
-    if group_pattern and index.records and all(record.group is None for record in index.records):
-        example = index.records[0].path.name
-        raise ValueError(f"data.group_pattern {group_pattern!r} matches no file name; a name here is {example!r}")
+    return index_of(read_listing(settings), settings)
+
+
+def index_of(listing: Listing, settings: ListingSettings) -> VideoIndex:
+    """The index of what was listed: sorted, without the classes that have no video.
+
+    Raises:
+        ValueError: for the first fault of the listing, a split without any video, or a useless group pattern.
+    """
+    for fault in listing.faults:
+        if fault.is_error:
+            raise fault
+    group_of = _group_finder(settings)
+    records: list[VideoRecord] = []
+    missing: dict[str, list[str]] = {split: [] for split in listing.classes}
+    unused: set[str] = set()
+    for entry in listing.resolved():
+        if entry.split is None:
+            unused.add(entry.class_name)
+        elif entry.path is None:
+            missing[entry.split].append(entry.video_id)
+        else:
+            group = entry.group or group_of(entry.class_name, entry.path.name)
+            records.append(VideoRecord(entry.video_id, entry.path, entry.class_name, entry.split, group))
+    names = [name for of_split in listing.classes.values() for name in of_split]
+    place = {class_key(name): number for number, name in enumerate(names)}
+    filled = {record.class_name for record in records}
+    index = VideoIndex(
+        name=settings.name,
+        records=tuple(sorted(records, key=lambda record: (place[class_key(record.class_name)], record.video_id))),
+        classes={split: tuple(filter(filled.__contains__, names)) for split, names in listing.classes.items()},
+        missing=Missing(
+            classes=_filled({split: [n for n in names if n not in filled] for split, names in listing.classes.items()}),
+            videos=_filled(missing),
+        ),
+        unused_classes=tuple(sorted(unused.union(n for n in listing.empty_classes if class_key(n) not in place))),
+        n_ignored_files=listing.n_ignored_files,
+        other_classes=listing.other_classes,
+    )
+    _check(index, settings)
     return index
 
 
-def _other_classes(name: str, given: ClassSplit | None) -> tuple[str, ...]:
-    """Shipped prompts name every class of their data set, so a part of it must still know them all."""
-    shipped = load_class_split(name) if name in shipped_names("splits") else {}
-    return tuple(class_name for split in (given or {}, shipped) for names in split.values() for class_name in names)
+def _filled(names: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """The splits that have a name."""
+    return {split: tuple(of_split) for split, of_split in names.items() if of_split}
 
 
-def _assemble(
-    name: str,
-    root: Path,
-    found: Found,
-    group_of: Callable[[str, str], str | None] | None,
-    other_classes: tuple[str, ...],
-) -> VideoIndex:
-    """Sort the videos, leave out classes that have none, and refuse a split that has none at all."""
-    by_class: dict[str, list[ListedVideo]] = {}
-    for video in found.videos:
-        by_class.setdefault(video.class_name, []).append(video)
-    classes = {split: tuple(name for name in names if name in by_class) for split, names in found.split.items()}
-    absent = {split: tuple(name for name in names if name not in by_class) for split, names in found.split.items()}
-    for split, names in found.split.items():
-        if names and not classes[split]:
-            raise ValueError(_empty_split_message(name, root, split, names, found))
-    records = []
-    for split, names in classes.items():
-        for class_name in names:
-            for video in sorted(by_class[class_name], key=lambda video: video.video_id):
-                path = root / video.video_id
-                group = video.group or (group_of(class_name, path.name) if group_of else None)
-                records.append(VideoRecord(video.video_id, path, class_name, split, group))
-    return VideoIndex(
-        name=name,
-        records=tuple(records),
-        classes=classes,
-        missing=Missing({split: names for split, names in absent.items() if names}, dict(found.missing_videos)),
-        unused_classes=found.unused_classes,
-        n_ignored_files=found.n_ignored_files,
-        other_classes=other_classes,
-    )
+def _check(index: VideoIndex, settings: ListingSettings) -> None:
+    """Refuse a split without any video, and a group pattern that matches none."""
+    for split, names in index.missing.classes.items():
+        if not index.classes[split]:
+            raise ValueError(_empty_split_message(index, settings, split, names))
+    if settings.group_pattern and all(record.group is None for record in index.records):
+        pattern, example = settings.group_pattern, index.records[0].path.name
+        raise ValueError(f"data.group_pattern {pattern!r} matches no file name; a name here is {example!r}")
 
 
-def _empty_split_message(name: str, root: Path, split: str, names: Sequence[str], found: Found) -> str:
-    message = f"split {split!r} of data set {name!r} has no video below {root}; expected classes {some_of(names)}"
-    if found.missing_videos.get(split):
-        message += f"; not found is for example {found.missing_videos[split][0]!r}"
-    if found.unused_classes:
-        message += f"; there are the classes {some_of(found.unused_classes)}, which no split names"
-    if found.n_ignored_files:
-        message += f"; {found.n_ignored_files:,} files there are not videos ({', '.join(sorted(VIDEO_SUFFIXES))})"
+def _empty_split_message(index: VideoIndex, settings: ListingSettings, split: str, names: Sequence[str]) -> str:
+    place = f"split {split!r} of data set {index.name!r} has no video below {settings.root}"
+    message = f"{place}; expected classes {some_of(names)}"
+    if index.missing.videos.get(split):
+        message += f"; not found is for example {index.missing.videos[split][0]!r}"
+    if index.unused_classes:
+        message += f"; there are the classes {some_of(index.unused_classes)}, which no split names"
+    if index.n_ignored_files:
+        message += f"; {index.n_ignored_files:,} files there are not videos ({', '.join(sorted(VIDEO_SUFFIXES))})"
     return message + ". Check data.root and data.class_split, or leave this split out of the class split"
 
 
-def _group_finder(pattern: str) -> Callable[[str, str], str | None]:
-    """(class name, file name) -> what the pattern captures, None where it does not match."""
+def _group_finder(settings: ListingSettings) -> Callable[[str, str], str | None]:
+    """(class name, file name) -> what the group pattern finds; None where it does not match, or there is none."""
+    names = (class_key(settings.name), str(settings.class_split))
+    built_in = next((GROUP_PATTERNS[name] for name in names if name in GROUP_PATTERNS), None)
+    pattern = settings.group_pattern or built_in
+    if pattern is None:
+        return lambda class_name, file_name: None
 
     @functools.cache
     def compiled(class_name: str) -> re.Pattern[str]:
         words = "[ _]".join(re.escape(word) for word in re.split("[ _]+", class_name))
         return re.compile(pattern.replace("{class}", words))
-
-    try:
-        n_groups = compiled("class").groups
-    except re.error as error:
-        raise ValueError(f"data.group_pattern {pattern!r} is not a regular expression: {error}") from error
-    if n_groups != 1:
-        raise ValueError(f"data.group_pattern {pattern!r} must have one capture group, has {n_groups}")
 
     def group_of(class_name: str, file_name: str) -> str | None:
         match = compiled(class_name).search(file_name)

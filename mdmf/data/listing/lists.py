@@ -6,23 +6,16 @@ TRX and CMN lists have lines `class/video` or `test18/195025`, those of CLIP-FSA
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from mdmf.class_names import class_key, nearest_hint
-from mdmf.data.listing.formats import (
-    DiskVideo,
-    Found,
-    ListedVideo,
-    SplitChooser,
-    by_split,
-    classes_by_key,
-    name_stem,
-    required_file,
-    scan,
-)
-from mdmf.data.listing.splits import ClassSplit, check_class_split
+from mdmf.data.listing.disk import DiskVideo, name_stem, scan
+from mdmf.data.listing.faults import Fault
+from mdmf.data.listing.formats import Entry, Listing, ListingFormat, ListingSettings, read_text
+from mdmf.data.listing.splits import ClassSplit
+from mdmf.registry import LISTING_FORMATS
 from mdmf.structures import SPLITS
 
 _LIST_DEPTH = 4  # how deep below data.root a listed video may lie
@@ -40,125 +33,125 @@ class _Line(NamedTuple):
     path: tuple[str, ...]
 
 
-def find_in_lists(root: Path, lists: dict[str, Path] | None, chooser: SplitChooser) -> Found:
-    """The listed videos that are on disk, and those that are not; classes come from the split, or from the lists."""
-    if chooser.is_set and chooser.given is None:
-        raise ValueError("lists say which classes are in which split, so data.class_split cannot be 'random'")
-    lines = _read_lists(lists)
-    named = chooser.given or _split_of_lines(lines)
-    split = {name: named[name] if any(line.split == name for line in lines) else () for name in SPLITS}
-    by_key = classes_by_key(named)
-    folder_keys = {*by_key, *(f"{name}{place}" for name, names in named.items() for place in range(len(names)))}
-    scanned, n_other = scan(str(root), "", depth=_LIST_DEPTH, class_keys=folder_keys)
-    lookup = _Lookup(scanned, folder_keys)
-    videos: list[ListedVideo] = []
-    absent: list[tuple[str, str]] = []
-    listed: dict[tuple[str, str], _Line] = {}
+def read_lists(settings: ListingSettings, classes: ClassSplit | None) -> Listing:
+    """The videos of the lists; `classes` names the numbered classes, else lists name their classes themselves."""
+    listing = Listing()
+    lists = settings.lists or {}
+    lines = [line for split in SPLITS if split in lists for line in _read_list(lists[split], split, listing)]
+    names = classes or dict.fromkeys(SPLITS, ())
+    by_key = {class_key(name): name for of_split in names.values() for name in of_split}
+    folder_keys = {*by_key, *(class_key(line.label) for line in lines)}
+    folder_keys |= {f"{split}{place}" for split, of_split in names.items() for place in range(len(of_split))}
+    on_disk, listing.n_ignored_files = scan(str(settings.root), "", depth=_LIST_DEPTH, class_keys=folder_keys)
+    table: dict[str, list[DiskVideo]] = {}
+    for each in on_disk:
+        table.setdefault(_name_key(each.stem), []).append(each)
     for line in lines:
-        class_name = _class_of_line(line, named, by_key)
-        match = lookup.find(line, class_name)
-        first = listed.setdefault(("", match.video_id) if match else (class_name, name_stem(line.path[-1])), line)
-        if first is not line:
-            raise ValueError(f"{first.where} and {line.where} give the same video, {line.text!r}; remove one")
-        if match:
-            videos.append(ListedVideo(class_name, match.video_id))
+        class_name, video = line.label, None
+        with listing.collect_faults():
+            class_name = _class_of_line(line, classes, by_key)
+        with listing.collect_faults():
+            video = _find(line, class_name, table, folder_keys)
+        if video:
+            path = settings.root / video.video_id
+            listing.add(Entry(line.where, class_name, video.video_id, path, line.split))
         else:
-            absent.append((class_name, line.text))
-    return Found(videos, split, by_split(absent, split), n_ignored_files=n_other)
+            missing = Entry(line.where, class_name, line.text, None, line.split)
+            listing.add(missing, key=(class_key(class_name), name_stem(line.path[-1])))
+    return listing
 
 
-def _read_lists(lists: dict[str, Path] | None) -> list[_Line]:
-    if not lists or set(lists) - set(SPLITS):
-        raise ValueError(f"data.lists must name a file for one or more of {', '.join(SPLITS)}; got {list(lists or ())}")
-    lines = []
-    for split in SPLITS:
-        if split in lists:
-            path = required_file(lists[split], f"data.lists.{split}")
-            texts = path.read_text(encoding="utf-8-sig").splitlines()
-            of_file = [_parse_line(text, split, f"{path}, line {i}") for i, text in enumerate(texts, 1) if text.strip()]
-            if not of_file:
-                raise ValueError(f"{path} (data.lists.{split}) is empty; expected one video a line")
-            lines += of_file
+def _read_list(path: Path, split: str, listing: Listing) -> list[_Line]:
+    """The lines of one list that can be read; the others are faults."""
+    lines: list[_Line] = []
+    with listing.collect_faults():
+        texts = read_text(path, f"data.lists.{split}").splitlines()
+        for number, text in enumerate(texts, 1):
+            if text.strip():
+                with listing.collect_faults():
+                    lines.append(_parse_line(text.strip(), split, f"{path}, line {number}"))
+        if not any(map(str.strip, texts)):
+            raise Fault(f"{path} (data.lists.{split})", "the file is empty", "write one video a line")
     return lines
 
 
 def _parse_line(text: str, split: str, where: str) -> _Line:
-    text = text.strip()
+    expected = f"class/video or {split}0//path/video.mp4"
     parts = tuple(part for part in text.split("/") if part)
     if text.startswith("/") or ".." in parts or re.match("[A-Za-z]:", text):
-        raise ValueError(f"{where}: {text!r} leads out of data.root; expected class/video or {split}0//path/video.mp4")
+        raise Fault(where, f"{text!r} leads out of data.root", f"write {expected}", split=split)
     if len(parts) < 2:
-        raise ValueError(f"{where}: expected class/video or {split}0//path/video.mp4, got {text!r}")
+        raise Fault(where, f"expected {expected}, got {text!r}", "write the class before the video", split=split)
     if _NUMBERED_CLASS.fullmatch(parts[0]):
         return _Line(where, split, text, parts[0], parts[1:])
     return _Line(where, split, text, parts[-2], parts)
 
 
-def _split_of_lines(lines: Iterable[_Line]) -> ClassSplit:
-    """The class split that lists with class names imply; a class may be written in several ways."""
-    names: dict[str, dict[str, str]] = {split: {} for split in SPLITS}
-    for line in lines:
-        if _NUMBERED_CLASS.fullmatch(line.label):
-            raise ValueError(
-                f"{line.where}: {line.label!r} is the number of a class; set data.class_split, which names it"
-            )
-        names[line.split].setdefault(class_key(line.label), line.label)
-    split = {name: tuple(sorted(by_key.values())) for name, by_key in names.items()}
-    check_class_split(split, source="data.lists")
-    return split
+def _class_of_line(line: _Line, classes: ClassSplit | None, by_key: Mapping[str, str]) -> str:
+    """The class of a line: as the line writes it, or by its number in the class split.
 
-
-def _class_of_line(line: _Line, split: ClassSplit, by_key: dict[str, str]) -> str:
-    class_name = by_key.get(class_key(line.label))
-    numbered = _NUMBERED_CLASS.fullmatch(line.label) if class_name is None else None
-    if numbered:
-        numbered_split, place = numbered[1], int(numbered[2])
-        if place >= len(split[numbered_split]):
-            raise ValueError(
-                f"{line.where}: {numbered_split!r} has {len(split[numbered_split])} classes, got {line.label!r}"
-            )
-        class_name = split[numbered_split][place]
-        in_path = by_key.get(class_key(line.path[-2])) if len(line.path) > 1 else None
-        if in_path not in (None, class_name):
-            raise ValueError(
-                f"{line.where}: {line.label!r} is {class_name!r} in data.class_split, but the path says {in_path!r}; "
-                "the class split must be the one that the list was made with"
-            )
-    if class_name is None:
-        raise ValueError(
-            f"{line.where}: class {line.label!r} is not in data.class_split{nearest_hint(line.label, by_key.values())}"
-        )
-    if class_name not in split[line.split]:
-        raise ValueError(f"{line.where}: class {class_name!r} is not a class of {line.split!r} in data.class_split")
+    Raises:
+        Fault: if the class split does not have it, or has it in another split than the line's.
+    """
+    numbered = _NUMBERED_CLASS.fullmatch(line.label) if class_key(line.label) not in by_key else None
+    if classes is None:
+        if numbered:
+            fix = "set data.class_split, which names it"
+            raise Fault(line.where, f"{line.label!r} is the number of a class", fix, split=line.split)
+        return line.label
+    class_name = _numbered_class(line, int(numbered[2]), classes[numbered[1]], by_key) if numbered else line.label
+    if class_key(class_name) not in by_key:
+        problem = f"class {line.label!r} is not in data.class_split{nearest_hint(line.label, by_key.values())}"
+        raise Fault(line.where, problem, "correct the line, or use the class split of the list", split=line.split)
+    if by_key[class_key(class_name)] not in classes[line.split]:
+        problem = f"class {class_name!r} is not a class of {line.split!r} in data.class_split"
+        raise Fault(line.where, problem, "use the class split that the list was made with", split=line.split)
     return class_name
 
 
-class _Lookup:
-    """Finds a listed video on disk: in the folder of its class, else outside of all class folders (SSv2 has none)."""
+def _numbered_class(line: _Line, place: int, names: Sequence[str], by_key: Mapping[str, str]) -> str:
+    """The class at a place of a split; a path that names another one shows that the class split is another one."""
+    fix = "use the class split that the list was made with"
+    if place >= len(names):
+        raise Fault(
+            line.where, f"{line.label!r} is no class: the split has {len(names)} classes", fix, split=line.split
+        )
+    in_path = by_key.get(class_key(line.path[-2])) if len(line.path) > 1 else None
+    if in_path not in (None, names[place]):
+        problem = f"{line.label!r} is {names[place]!r} in data.class_split, but the path says {in_path!r}"
+        raise Fault(line.where, problem, fix, split=line.split)
+    return names[place]
 
-    def __init__(self, videos: Sequence[DiskVideo], folder_keys: Collection[str]) -> None:
-        self._videos = videos
-        self._folder_keys = folder_keys
-        self._tables: dict[Callable[[str], str], dict[str, list[DiskVideo]]] = {}
 
-    def find(self, line: _Line, class_name: str) -> DiskVideo | None:
-        own_folders = (class_key(class_name), class_key(line.label))
-        stem = name_stem(line.path[-1])
-        for form in (str, str.casefold, _without_times):  # the exact name first
-            same_name = [video for video in self._table(form).get(form(stem), ()) if _may_be_one_clip(video.stem, stem)]
-            in_class = [video for video in same_name if class_key(video.folder) in own_folders]
-            outside = [video for video in same_name if class_key(video.folder) not in self._folder_keys]
-            if in_class or outside:
-                return _only_one(in_class or outside, line)
-        return None
+def _find(
+    line: _Line, class_name: str, table: Mapping[str, Sequence[DiskVideo]], folder_keys: Collection[str]
+) -> DiskVideo | None:
+    """The video of a line on disk: in the folder of its class, else outside of all class folders (SSv2 has none).
 
-    def _table(self, form: Callable[[str], str]) -> dict[str, list[DiskVideo]]:
-        """Form of a name -> the videos that have it; made when first asked for, since most lists match exactly."""
-        if form not in self._tables:
-            table = self._tables.setdefault(form, {})
-            for video in self._videos:
-                table.setdefault(form(video.stem), []).append(video)
-        return self._tables[form]
+    Args:
+        line: of a list.
+        class_name: of the line.
+        table: key of a video's name (`_name_key`) -> the videos on disk.
+        folder_keys: keys of the names of class folders.
+
+    Raises:
+        Fault: if it could be two.
+    """
+    own_folders = (class_key(class_name), class_key(line.label))
+    stem = name_stem(line.path[-1])
+    alike = [video for video in table.get(_name_key(stem), ()) if _may_be_one_clip(video.stem, stem)]
+    for form in (str, str.casefold, _without_times):  # the exact name first
+        same_name = [video for video in alike if form(video.stem) == form(stem)]
+        in_class = [video for video in same_name if class_key(video.folder) in own_folders]
+        outside = [video for video in same_name if class_key(video.folder) not in folder_keys]
+        if in_class or outside:
+            return _only_one(in_class or outside, line)
+    return None
+
+
+def _name_key(stem: str) -> str:
+    """What all spellings of a video's name share."""
+    return _without_times(stem.casefold())
 
 
 def _without_times(stem: str) -> str:
@@ -179,4 +172,8 @@ def _only_one(candidates: Sequence[DiskVideo], line: _Line) -> DiskVideo:
         if len(choice) == 1:
             return choice[0]
     ids = sorted(video.video_id for video in candidates)
-    raise ValueError(f"{line.where}: {line.text!r} could be {ids[0]!r} or {ids[1]!r}; remove or rename one")
+    problem = f"{line.text!r} could be {ids[0]!r} or {ids[1]!r}"
+    raise Fault(line.where, problem, "remove or rename one", split=line.split)
+
+
+LISTING_FORMATS.add("lists", ListingFormat(read_lists, needs=("lists",)), module=__name__)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from mdmf.class_names import class_key, nearest_hint
+from mdmf.data.listing.faults import Fault, MissingFile
 from mdmf.resources import resource_folder, shipped_names
 from mdmf.structures import SPLITS
+from mdmf.yaml_text import read_yaml
 
 ClassSplit = dict[str, tuple[str, ...]]
 """Split name -> class names, with all of `train`, `val`, `test` as keys; a split that is not used is empty."""
@@ -21,46 +22,63 @@ ClassSplit = dict[str, tuple[str, ...]]
 def load_class_split(name_or_path: str | Path) -> ClassSplit:
     """Read a shipped class split by its name, or a YAML file with the keys `train`, `val`, `test`.
 
-    A split may be left out of the file (it is then empty in the result), but not be written down as empty.
+    Each key holds a list of class names, or maps class names to their numbers of videos in the published lists. A split
+    may be left out of the file (it is then empty in the result), but not be written down as empty.
 
     Raises:
-        ValueError: for an unknown name, a malformed file, an empty split, or a class that appears twice.
+        ValueError: the first fault of the file: an unknown name or key, an empty split, a class that appears twice.
         FileNotFoundError: if a YAML path does not exist.
     """
-    path = _split_path(name_or_path)
+    classes, faults = read_class_split(name_or_path)
+    for fault in faults:
+        raise fault
+    return classes
+
+
+def read_class_split(name_or_path: str | Path) -> tuple[ClassSplit, list[Fault]]:
+    """A class split as far as it can be read, and every fault of its file."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"class split {path} is not readable as YAML: {error}") from error
-    if not isinstance(content, Mapping) or not content:
-        raise ValueError(f"class split {path} must be a mapping of {', '.join(SPLITS)} to lists of class names")
-    for key in content:
-        if key not in SPLITS:
-            raise ValueError(f"class split {path} has the unknown key {key!r}{nearest_hint(str(key), SPLITS)}")
-    split = {name: _class_names(content[name], name, path) if name in content else () for name in SPLITS}
-    check_class_split(split, source=f"class split {path}")
-    return split
+        where, content = _read_file(name_or_path)
+    except Fault as fault:
+        return dict.fromkeys(SPLITS, ()), [fault]
+    unknown = [str(key) for key in content if key not in SPLITS]
+    fix = f"the keys are {', '.join(SPLITS)}"
+    faults = [Fault(where, f"unknown key {key!r}{nearest_hint(key, SPLITS)}", fix) for key in unknown]
+    classes = dict.fromkeys(SPLITS, ()) | {
+        split: _class_names(content[split], split, where, faults) for split in SPLITS if split in content
+    }
+    return classes, [*faults, *repeated_classes(classes, lambda split, name: where)]
 
 
-def check_class_split(split: ClassSplit, *, source: str) -> None:
-    """Refuse a class that appears twice, in one split or in two, even if it is written differently there.
+def published_counts(name: str) -> dict[str, dict[str, int]]:
+    """Split -> class -> number of videos in the published lists; empty if a shipped class split does not tell it."""
+    content = _read_file(name)[1]
+    return content if all(isinstance(counts, dict) for counts in content.values()) else {}
 
-    Raises:
-        ValueError: naming the class, the splits and `source` (where the split comes from).
+
+def repeated_classes(classes: ClassSplit, place: Callable[[str, str], str]) -> Iterator[Fault]:
+    """A fault for each class that is there twice, in one split or in two, also if it is written differently.
+
+    Args:
+        classes: split -> its classes.
+        place: (split, class) -> file, or file and line.
     """
     seen: dict[str, tuple[str, str]] = {}
-    for split_name, class_names in split.items():
-        for name in class_names:
-            key = class_key(name)
-            if key not in seen:
-                seen[key] = (name, split_name)
-                continue
-            first, first_split = seen[key]
-            spelling = "" if first == name else f" (written {first!r} and {name!r})"
-            where = (
-                f"twice in {split_name!r}" if first_split == split_name else f"in {first_split!r} and {split_name!r}"
-            )
-            raise ValueError(f"{source}: class {name!r} is {where}{spelling}; a class belongs to one split, once")
+    for split, name in [(split, name) for split, names in classes.items() for name in names]:
+        if class_key(name) not in seen:
+            seen[class_key(name)] = split, name
+            continue
+        first_split, first = seen[class_key(name)]
+        splits = f"twice in {split!r}" if split == first_split else f"in {first_split!r} and {split!r}"
+        spelling = "" if name == first else f" (written {first!r} and {name!r})"
+        yield Fault(
+            where=" and ".join(dict.fromkeys((place(first_split, first), place(split, name)))),
+            problem=f"class {name!r} is {splits}{spelling}",
+            fix="a class belongs to one split, once",
+            code="class-spelling" if split == first_split else "class-in-two-splits",
+            class_name=" / ".join(dict.fromkeys((first, name))),
+            split=split,
+        )
 
 
 def random_class_split(class_names: Collection[str], fractions: Sequence[float], seed: int) -> ClassSplit:
@@ -76,20 +94,31 @@ def random_class_split(class_names: Collection[str], fractions: Sequence[float],
         seed: 0 or larger.
 
     Raises:
-        ValueError: for impossible fractions or seed, names that are the same up to spelling, or too few classes.
+        ValueError: for too few classes.
     """
-    if len(fractions) != len(SPLITS) or any(not fraction >= 0 for fraction in fractions):
-        raise ValueError(f"split_fractions must be three numbers >= 0 (of {', '.join(SPLITS)}), got {list(fractions)}")
-    if not math.isclose(sum(fractions), 1, abs_tol=1e-6):
-        raise ValueError(f"split_fractions must sum to 1, got {list(fractions)}, which sums to {sum(fractions):g}")
-    if seed < 0:
-        raise ValueError(f"split_seed must be 0 or larger, got {seed}")
     ordered = sorted(class_names)
-    check_class_split({"all": tuple(ordered)}, source="random class split")
     sizes = _split_sizes(len(ordered), fractions)
     words = np.random.Philox(key=seed).random_raw(len(ordered)).tolist()
     dealt = iter([name for _, name in sorted(zip(words, ordered, strict=True))])
     return {split: tuple(sorted(next(dealt) for _ in range(size))) for split, size in zip(SPLITS, sizes, strict=True)}
+
+
+def _read_file(name_or_path: str | Path) -> tuple[str, dict[Any, Any]]:
+    """Where a class split is, for messages, and what its file says.
+
+    Raises:
+        Fault: if there is no such file, or it holds no mapping.
+    """
+    path = _split_path(name_or_path)
+    where = f"class split {path}"
+    try:
+        content = read_yaml(path)
+    except ValueError as error:
+        raise Fault("class split", " ".join(str(error).split()), "correct the file") from None
+    if not isinstance(content, dict) or not content:
+        expected = f"expected a mapping of {', '.join(SPLITS)} to lists of class names"
+        raise Fault(where, f"{expected}, got {type(content).__name__}", "write it like a shipped class split")
+    return where, content
 
 
 def _split_path(name_or_path: str | Path) -> Path:
@@ -97,39 +126,34 @@ def _split_path(name_or_path: str | Path) -> Path:
     if isinstance(name_or_path, str) and Path(text).name == text and not text.endswith((".yaml", ".yml")):
         names = shipped_names("splits")
         if text not in names:
-            raise ValueError(
-                f"unknown class split {text!r}; shipped are {', '.join(names)}, and for your own give the path of a "
-                f".yaml file (data.class_split){nearest_hint(text, names)}"
-            )
+            problem = f"unknown class split {text!r}{nearest_hint(text, names)}; shipped are {', '.join(names)}"
+            raise Fault("data.class_split", problem, "give one of them, or the path of a .yaml file of your own")
         return resource_folder("splits") / f"{text}.yaml"
     path = Path(text).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f"class split file {path} does not exist; check the setting data.class_split")
+        raise MissingFile(f"class split {path}", "the file does not exist", "check the setting data.class_split")
     return path
 
 
-def _class_names(value: Any, split: str, path: Path) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value:
-        raise ValueError(
-            f"class split {path}: {split!r} must be a list of at least one class name, got {value!r}; "
-            "leave the key out if there is no such split"
-        )
+def _class_names(value: Any, split: str, where: str, faults: list[Fault]) -> tuple[str, ...]:
+    """The class names of one split; what is no name is added to the faults."""
+    if not isinstance(value, list | dict) or not value:
+        problem = f"{split!r} must be a list of at least one class name, got {value!r}"
+        faults.append(Fault(where, problem, "leave the key out if there is no such split", split=split))
+        return ()
     for name in value:
         if not isinstance(name, str) or not name.strip():
-            raise ValueError(
-                f"class split {path}: class names of {split!r} must be text, got {name!r}; write it in quotes"
-            )
-    return tuple(name.strip() for name in value)
+            problem = f"class names of {split!r} must be text, got {name!r}"
+            faults.append(Fault(where, problem, "write it in quotes", split=split))
+    return tuple(name.strip() for name in value if isinstance(name, str) and name.strip())
 
 
 def _split_sizes(n_classes: int, fractions: Sequence[float]) -> list[int]:
     """Whole numbers near `fractions * n_classes` that sum to `n_classes`, at least 1 where the fraction is above 0."""
     n_wanted = sum(fraction > 0 for fraction in fractions)
     if n_classes < n_wanted:
-        raise ValueError(
-            f"{n_classes} classes cannot be dealt into {n_wanted} splits; have more classes, or set the fraction of a "
-            "split that you do not need to 0 in split_fractions"
-        )
+        fix = "have more classes, or set the fraction of a split that you do not need to 0"
+        raise Fault("data.split_fractions", f"{n_classes} classes cannot be dealt into {n_wanted} splits", fix)
     sizes = [max(math.floor(fraction * n_classes + 1e-9), fraction > 0) for fraction in fractions]
     while sum(sizes) != n_classes:
         step = 1 if sum(sizes) < n_classes else -1

@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from mdmf.class_names import class_key
-from mdmf.data.listing.splits import check_class_split, load_class_split, random_class_split
+from mdmf.data.listing.splits import (
+    load_class_split,
+    published_counts,
+    random_class_split,
+    read_class_split,
+    repeated_classes,
+)
 from mdmf.resources import shipped_names
 
 PUBLISHED = {
@@ -44,7 +50,7 @@ def test_every_shipped_split_loads() -> None:
 
 
 def test_unknown_name_lists_shipped_ones_and_the_nearest() -> None:
-    with pytest.raises(ValueError, match=r"'hmbd51'; shipped are hmdb51, kinetics100.*did you mean 'hmdb51'\?"):
+    with pytest.raises(ValueError, match=r"'hmbd51' \(did you mean 'hmdb51'\?\); shipped are hmdb51, kin"):
         load_class_split("hmbd51")
 
 
@@ -63,12 +69,14 @@ def test_missing_file_names_the_setting(tmp_path: Path) -> None:
         ("train: [kick]\ntest:", "'test' must be a list"),
         ("train: kick", "'train' must be a list"),
         ("trian: [kick]", r"unknown key 'trian' \(did you mean 'train'\?\)"),
-        ("train: [yes, kick]", "must be text, got True; write it in quotes"),
+        ("train: [true, kick]", "must be text, got True; write it in quotes"),
+        ("train: {kick: 3}\ntest: {kick: 4}", "class 'kick' is in 'train' and 'test'"),
+        ("train: {kick: 3, kick: 4}", r"line 1: key 'kick' is given twice"),
         ("train: [1, kick]", "must be text, got 1"),
-        ("", "must be a mapping"),
-        ("- kick", "must be a mapping"),
-        ("train: [kick", "not readable as YAML"),
-        ("!!python/object/apply:os.system [exit 1]", "not readable as YAML"),
+        ("", "expected a mapping"),
+        ("- kick", "expected a mapping .* got list"),
+        ("train: [kick", "is not valid YAML"),
+        ("!!python/object/apply:os.system [exit 1]", "is not valid YAML"),
     ],
 )
 def test_mistakes_in_a_file_are_named(tmp_path: Path, text: str, message: str) -> None:
@@ -84,10 +92,50 @@ def test_a_split_that_is_left_out_is_empty(tmp_path: Path) -> None:
     assert load_class_split(str(path)) == {"train": (), "val": (), "test": ("a", "b")}
 
 
+def test_every_fault_of_a_file_is_found_and_what_can_be_read_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "split.yaml"
+    path.write_text(
+        "train: [kick, ' kick ', Ride_Bike, ride bike]\nval: []\ntest: [kick, 3]\nother: [x]", encoding="utf-8"
+    )
+    classes, faults = read_class_split(path)
+    assert classes == {"train": ("kick", "kick", "Ride_Bike", "ride bike"), "val": (), "test": ("kick",)}
+    assert {fault.where for fault in faults} == {f"class split {path}"}
+    assert [(fault.code, fault.class_name, fault.split) for fault in faults] == [
+        ("listing", "", ""),
+        ("listing", "", "val"),
+        ("listing", "", "test"),
+        ("class-spelling", "kick", "train"),
+        ("class-spelling", "Ride_Bike / ride bike", "train"),
+        ("class-in-two-splits", "kick", "test"),
+    ]
+
+
 def test_signs_that_tell_classes_apart_stay_apart() -> None:
-    check_class_split({"train": ("turn+", "turn#"), "test": ("turn", "level 1.0", "level 10")}, source="here")
+    classes = {"train": ("turn+", "turn#"), "test": ("turn", "level 1.0", "level 10")}
+    assert list(repeated_classes(classes, lambda split, name: "here")) == []
     assert class_key("RideBike") == class_key("ride_bike") == class_key("Ride [bike]")
     assert class_key("---") == "---"
+
+
+@pytest.mark.parametrize(
+    ("name", "n_videos"),
+    [
+        ("kinetics100", [6400, 1200, 2400]),
+        ("ssv2_small", [6400, 1200, 2400]),
+        ("ssv2_full", [67013, 1926, 2857]),
+        ("hmdb51", [4280, 1194, 1292]),
+        ("ucf101", [9154, 1421, 2745]),
+    ],
+)
+def test_published_numbers_of_videos(name: str, n_videos: list[int]) -> None:
+    counts = published_counts(name)
+    assert [sum(of_split.values()) for of_split in counts.values()] == n_videos
+    assert {split: tuple(names) for split, names in counts.items()} == load_class_split(name)
+    assert all(type(number) is int for of_split in counts.values() for number in of_split.values())
+
+
+def test_a_split_of_no_published_lists_has_no_counts() -> None:
+    assert published_counts("shapes") == {}
 
 
 def test_random_split_is_the_same_everywhere() -> None:
@@ -118,20 +166,6 @@ def test_random_split_deals_every_class_once(fractions: tuple[float, ...]) -> No
         assert [bool(part) for part in split.values()] == [fraction > 0 for fraction in fractions]
 
 
-@pytest.mark.parametrize(
-    ("names", "fractions", "seed", "message"),
-    [
-        ("abc", (0.5, 0.2), 0, "three numbers"),
-        ("abc", (0.5, -0.1, 0.6), 0, "three numbers >= 0"),
-        ("abc", (float("nan"), 0.5, 0.5), 0, "three numbers >= 0"),
-        ("abc", (0.6, 0.2, 0.1), 0, "sum to 1"),
-        ("ab", (0.6, 0.2, 0.2), 0, "2 classes cannot be dealt into 3 splits"),
-        ("abc", (0.6, 0.2, 0.2), -1, "split_seed"),
-        (["a b", "a_b", "c"], (0.6, 0.2, 0.2), 0, "written 'a b' and 'a_b'"),
-    ],
-)
-def test_impossible_random_splits_are_refused(
-    names: list[str], fractions: list[float], seed: int, message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        random_class_split(names, fractions, seed)
+def test_a_random_split_needs_a_class_for_every_split() -> None:
+    with pytest.raises(ValueError, match="2 classes cannot be dealt into 3 splits"):
+        random_class_split("ab", (0.6, 0.2, 0.2), 0)

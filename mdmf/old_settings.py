@@ -1,0 +1,66 @@
+"""Reads settings of version 0.1: names that became compositions, and one flat section for all methods."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from mdmf.registry import METHODS
+
+logger = logging.getLogger(__name__)
+
+_DISTANCES = ("prototype", "frame_wise", "otam", "bi_mhm")
+_FLAT_SECTION = {"views", "modalities", "options", "selector_test"}  # only a resolved 0.1 section has all of them
+
+
+def current_method(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The `model` section of a config, or of a run of version 0.1, in today's form."""
+    given = dict(values)
+    is_flat = given.keys() >= _FLAT_SECTION
+    if "modalities" in given:
+        sources = given.pop("modalities")
+        if isinstance(sources, list | tuple):  # 0.1 numbered rgb before flow, however they were written
+            sources = sorted(sources, key="flow".__eq__)
+        given.setdefault("sources", sources)
+    name = given.get("name")
+    prefix, _, method = str(name).partition("_")
+    if prefix in ("flow", "late") and method in _DISTANCES:
+        given = _composition(prefix, method, given)
+        logger.info("note: the method %r of version 0.1 is now written %s", name, _shown(given))
+    return _without_foreign_keys(given) if is_flat else given
+
+
+def with_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The method of this name with those of the settings that it has."""
+    given = current_method({"name": name})
+    inner = given.get("of")
+    if isinstance(inner, Mapping):
+        return {**given, "of": {**_known(inner["name"], settings), **inner}}
+    return {**_known(given["name"], settings), **given}
+
+
+def _composition(prefix: str, method: str, given: dict[str, Any]) -> dict[str, Any]:
+    if prefix == "flow":
+        return {**given, "name": method, "source": "flow"}
+    inner = {key: given.pop(key) for key in ("otam_temperature", "otam_directions", "cosine_eps") if key in given}
+    return {**given, "name": "late_fusion", "of": {"name": method, **inner}}
+
+
+def _without_foreign_keys(given: dict[str, Any]) -> dict[str, Any]:
+    """0.1 wrote the settings of all methods into every run; null stood for the method's own default."""
+    fields = METHODS[str(given["name"])].settings.model_fields
+    kept = {key: value for key, value in given.items() if key in fields and (key, value) != ("cross_entropy", None)}
+    if isinstance(kept.get("of"), Mapping):
+        kept["of"] = {"name": kept["of"]["name"], **_known(kept["of"]["name"], kept["of"])}
+    return kept
+
+
+def _known(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    fields = METHODS[name].settings.model_fields if name in METHODS else {}
+    return {key: value for key, value in settings.items() if key in fields}
+
+
+def _shown(given: Mapping[str, Any]) -> str:
+    inner = given.get("of")
+    return f"{{name: {given['name']}, of: {inner['name']}}}" if inner else f"{{name: {given['name']}, source: flow}}"

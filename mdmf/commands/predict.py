@@ -58,13 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Name the clips; the exit code is 1 where none could be read."""
     from mdmf.files import check_outputs, write_atomic
-    from mdmf.recognition.recognizer import FewShotRecognizer, check_question
-    from mdmf.recognition.text import predictions_csv, predictions_text, segments
+    from mdmf.recognition.recognizer import FewShotRecognizer, parse_request
+    from mdmf.recognition.rendering import predictions_csv, predictions_text, segments
 
     files = [path for path in (arguments.csv, arguments.json) if path is not None]
     check_outputs(files)
     asked = {"window": arguments.window, "stride": arguments.stride, "unknown_below": arguments.unknown_below}
-    check_question(arguments.query, **asked)
+    parse_request(arguments.query, **asked)
     recognizer = FewShotRecognizer(
         arguments.run,
         arguments.cfg,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,22 @@ from mdmf.data.sources.frames import choose_frames
 
 _TOLERANCE = 1e-6  # seconds; times are sums of rounded numbers
 _MOST_WINDOWS_PER_FRAME = 2  # as many as half the stride of one frame; more would be the same frames again
+
+
+class Moment(NamedTuple):
+    """The part of a clip that one window shows.
+
+    `end_frame` is the first frame after it. The seconds are None if the clip has no times, all values are None for a
+    clip that cannot be read.
+    """
+
+    first_frame: int | None = None
+    end_frame: int | None = None
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+
+
+NO_MOMENT = Moment()
 
 
 @dataclass(frozen=True)
@@ -72,14 +89,11 @@ class Windows:
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def moments(self) -> list[tuple[int, int, float | None, float | None]]:
-        """First frame, end frame, start and end in seconds of each window; None for unknown seconds."""
-        frames = zip(self.first_frame.tolist(), self.end_frame.tolist(), strict=True)
-        seconds = zip(self.start_seconds.tolist(), self.end_seconds.tolist(), strict=True)
-        return [
-            (first, end, *(None if math.isnan(second) else second for second in pair))  # type: ignore[misc]
-            for (first, end), pair in zip(frames, seconds, strict=True)
-        ]
+    def moments(self) -> list[Moment]:
+        """The frames and seconds of each window."""
+        columns = (self.first_frame, self.end_frame, self.start_seconds, self.end_seconds)
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        return [Moment(*(None if math.isnan(value) else value for value in row)) for row in rows]
 
 
 def plan_windows(

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mdmf.class_names import class_key
 from mdmf.data.features.store import StoreMismatch
 from mdmf.data.listing.formats import some_of
-from mdmf.encoders.clip import FrozenEncoder
 from mdmf.encoders.prompts import PromptFile, class_name_in_words, class_sentences, load_prompts
 from mdmf.encoders.text_cache import ClassText, cached_class_text
 from mdmf.engine.workspace import prompt_file
+from mdmf.recognition.clip_store import ClipStore
 from mdmf.resources import resource_folder
-from mdmf.settings import Settings
+from mdmf.settings import DEFAULT_SOURCE, Settings
 
 # Words that name a class without describing an action.
 _EMPTY_WORD = re.compile(
@@ -74,8 +74,7 @@ def choose_text(
     option: str,
     prompts_are_for_these: bool,
     folder: Path,
-    identity: Callable[[], Mapping[str, str]],
-    encoder: Callable[[], FrozenEncoder],
+    store: ClipStore,
 ) -> TextChoice:
     """Decide whether the text of the classes is combined with the answer, and encode it if anything uses it.
 
@@ -86,8 +85,7 @@ def choose_text(
             that the encoder can read.
         prompts_are_for_these: whether `data.prompts` was given for these classes.
         folder: of the stored text features.
-        identity: of the encoder of the frames, its weights too.
-        encoder: loads that encoder.
+        store: of the clips; its encoder of the frames encodes the text too.
 
     Raises:
         StoreMismatch: if the encoder is not the one of the stored features of the frames.
@@ -110,9 +108,13 @@ def choose_text(
     if not (reads_text or weight):
         return TextChoice(None, 0.0, tuple(notes))
     sentences = sentences_of(names, prompts=prompt_file(settings), is_for_these=prompts_are_for_these)
-    encoder_identity = identity()  # outside the try block: a damaged store is not a problem of the class names
+    identity = store.identity(
+        DEFAULT_SOURCE
+    )  # outside the try block: a damaged store is not a problem of the class names
     try:
-        features = cached_class_text(folder, sentences, identity=encoder_identity, encoder=encoder)
+        features = cached_class_text(
+            folder, sentences, identity=identity, encoder=lambda: store.encoder(DEFAULT_SOURCE)
+        )
     except StoreMismatch:
         raise
     except ValueError as error:

@@ -62,13 +62,13 @@ def list_queries(paths: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:
         FileNotFoundError: for a path that does not exist.
         ValueError: for no path, or a folder without a clip.
     """
-    given = [paths] if isinstance(paths, str | Path) else list(paths)
-    if not given:
+    places = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not places:
         raise ValueError("there is no clip to be named; give files, or folders of clips")
-    if "" in given:
+    if "" in places:
         raise ValueError("a clip has no name; give `.` for the current folder")
     clip_by_path: dict[str, Path] = {}
-    for path in (Path(one).expanduser() for one in given):
+    for path in (Path(place).expanduser() for place in places):
         if not path.exists():
             raise FileNotFoundError(f"the clip {path} does not exist")
         clips = _clips_below(path, set()) if path.is_dir() else [path]
@@ -88,8 +88,8 @@ def _list_mapping(support: Mapping[str, Iterable[str | Path] | str | Path]) -> S
     clips = {}
     for name in sorted(support):
         of_class = support[name]
-        given = [of_class] if isinstance(of_class, str | Path) else of_class
-        clips[name] = tuple(sorted(Path(clip).expanduser() for clip in given))
+        paths = [of_class] if isinstance(of_class, str | Path) else of_class
+        clips[name] = tuple(sorted(Path(path).expanduser() for path in paths))
         if not clips[name]:
             raise ValueError(f"class {name!r} has no clip; give it one, or leave the class out")
         if missing := [clip for clip in clips[name] if not clip.exists()]:

@@ -154,7 +154,14 @@ class FewShotRecognizer:
         trained_scales = {} if self._weights is None else read_notes(self._weights).get(FEATURE_SCALE, {})
         scales = feature_scales(clips, self._store.sources, trained=trained_scales)
         source_notes = unused_source_notes(clips, self._store.sources, of_model=self.settings.model.used_sources)
-        text = self._text_choice(list(clips))
+        text = choose_text(
+            list(clips),
+            self.settings,
+            option=self.text,
+            prompts_are_for_these=self._prompts_are_for_these,
+            folder=self._folder / "text",
+            store=self._store,
+        )
         examples = (clip for of_class in clips.values() for clip in of_class)
         sizes = {source: features.shape[-1] for clip in examples for source, features in clip.features.items()}
         model, text_only = self._models(sizes, text)
@@ -215,17 +222,6 @@ class FewShotRecognizer:
             moments=None if rule is None else tuple(query.moment for query in queries),
             unknown_below=unknown_below,
             about=self._about(queries, rule, unknown_below),
-        )
-
-    def _text_choice(self, classes: Sequence[str]) -> TextChoice:
-        return choose_text(
-            classes,
-            self.settings,
-            option=self.text,
-            prompts_are_for_these=self._prompts_are_for_these,
-            folder=self._folder / "text",
-            identity=lambda: self._store.identity(DEFAULT_SOURCE),
-            encoder=lambda: self._store.encoder(DEFAULT_SOURCE),
         )
 
     def _models(self, feature_sizes: Mapping[str, int], text: TextChoice) -> tuple[nn.Module, nn.Module | None]:

@@ -19,11 +19,7 @@ SupportFeatures = dict[str, list[ClipFeatures]]  # class -> its clips, at least 
 def usable_clips(
     listing: SupportListing, read: Callable[[Sequence[Path]], Sequence[ClipFeatures | BadClip]]
 ) -> tuple[SupportFeatures, list[str]]:
-    """The readable clips of each class, each content once, and notes of what is missing.
-
-    Args:
-        listing: the clips by class.
-        read: gives the features of clips.
+    """The readable clips of each class, each content once, and notes on clips and sources that are missing.
 
     Raises:
         ValueError: if a class has no usable clip, or two classes have the same clip.
@@ -58,22 +54,18 @@ def usable_clips(
 def feature_scales(clips: SupportFeatures, sources: Sequence[str], *, trained: Mapping[str, float]) -> dict[str, float]:
     """source -> the factor of its features; set by the support alone, so that no answer depends on other queries.
 
-    Args:
-        clips: class -> its clips.
-        sources: of the features, in order.
-        trained: the factors that a model was trained with; those of other sources bring the mean over clips of the
-            mean norm of their frames to 10, as in a feature store.
+    It is the one that the model was trained with, if `trained` has it, or else it brings the mean over clips of the
+    mean norm of their frames to 10, as in a feature store.
 
     Raises:
         ValueError: if no clip has features of a source, or all of them are zeros.
     """
     scales = {}
     for source in sources:
-        known = [clip.features[source] for of_class in clips.values() for clip in of_class if source in clip.features]
-        if not known:
+        parts = [clip.features[source] for of_class in clips.values() for clip in of_class if source in clip.features]
+        if not parts:
             raise ValueError(f"no support clip has features of {source}")
-        norms = [float(np.linalg.norm(features.astype(np.float64), axis=-1).mean()) for features in known]
-        mean = math.fsum(norms) / len(norms)
+        mean = math.fsum(float(np.linalg.norm(part.astype(np.float64), axis=-1).mean()) for part in parts) / len(parts)
         if mean == 0:
             raise ValueError(f"the encoder of {source} gave nothing but zeros for the support; check its weights")
         scales[source] = trained.get(source, FEATURE_NORM / mean)
@@ -81,15 +73,10 @@ def feature_scales(clips: SupportFeatures, sources: Sequence[str], *, trained: M
 
 
 def unused_source_notes(clips: SupportFeatures, sources: Sequence[str], *, of_model: Sequence[str]) -> list[str]:
-    """Notes of the sources that cannot be used, because a class has no clip with features of them.
-
-    Args:
-        clips: class -> its clips.
-        sources: of the features.
-        of_model: the sources that the model uses.
+    """Notes on the sources that cannot be used, because a class has no clip with features of them.
 
     Raises:
-        ValueError: if the model can use none of them.
+        ValueError: if no source `of_model` can be used.
     """
     lacking = {
         source: [name for name, of_class in clips.items() if not any(source in clip.features for clip in of_class)]

@@ -21,20 +21,14 @@ ClipFrames = Mapping[str, np.ndarray]  # source -> features (T, D) of one clip o
 
 
 class ClipReader:
-    """Features of one source, in memory: what a bank needs of a feature store, with a row per clip.
-
-    Args:
-        clips: at least one with features of the source.
-        source: of the features.
-        feature_scale: their factor.
-    """
+    """Features of one source in memory, as a bank reads them: a row per clip, at least one of them with features."""
 
     n_variants = 1
 
     def __init__(self, clips: Sequence[ClipFrames], source: str, *, feature_scale: float) -> None:
         self.ok, self.feature_scale = np.array([source in clip for clip in clips]), feature_scale
         self._features = np.stack([clip[source] for clip in clips if source in clip])  # (n_ok, T, D)
-        self._place = np.cumsum(self.ok) - 1  # row -> its place among the rows with features
+        self._place = np.cumsum(self.ok) - 1  # row -> place among the rows with features
         self.n_frames, self.feature_size = self._features.shape[1:]
 
     def read(self, rows: np.ndarray, variants: np.ndarray) -> np.ndarray:

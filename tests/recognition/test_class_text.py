@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -60,8 +61,7 @@ def choose(tmp_path: Path, names, *, option="auto", for_these=False, prompts=Non
         option=option,
         prompts_are_for_these=for_these,
         folder=tmp_path / "text",
-        identity=identity or (lambda: {"model": "m"}),
-        encoder=Encoder,
+        store=SimpleNamespace(identity=identity or (lambda _: {"model": "m"}), encoder=lambda _: Encoder()),
     )
 
 
@@ -101,7 +101,7 @@ def test_a_model_that_reads_the_names_gets_them_whatever_they_say(tmp_path):
 def test_a_damaged_store_is_not_taken_for_names_that_cannot_be_read(tmp_path):
     """In `auto` the words would leave the answer, for a cache that is broken."""
 
-    def damaged():
+    def damaged(_):
         raise ValueError("manifest.json is damaged")
 
     with pytest.raises(ValueError, match="is damaged"):

@@ -48,8 +48,7 @@ def protocol(
         evaluation = evaluate(
             {"m2df": model},
             bank_of(world),
-            world.sampler(n_way=n_way, n_shot=n_shot),
-            n_episodes=n_episodes,
+            world.sampler(n_way=n_way, n_shot=n_shot).batch(0, n_episodes),
             batch_episodes=100,
             precision=precision,
         )
@@ -111,7 +110,7 @@ def baseline_row(world: FeatureWorld, *, n_episodes: int = N_EPISODES) -> Row:
     model = make_baseline("otam", logit_scale=100.0)
 
     def work() -> None:
-        evaluate({"otam": model}, bank_of(world), world.sampler(), n_episodes=n_episodes, batch_episodes=100)
+        evaluate({"otam": model}, bank_of(world), world.sampler().batch(0, n_episodes), batch_episodes=100)
 
     ours = timed(work, repeats=3)
     episode = bank_of(world).episode(world.sampler().batch(0, 24))

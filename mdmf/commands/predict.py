@@ -1,4 +1,4 @@
-"""`mdmf predict`: names somebody's own clips after a few examples of each action."""
+"""`mdmf predict`: names a user's own clips after a few examples of each action."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TAKES_SETTINGS = True
 
 
 def _path(text: str) -> Path:
-    """For argparse: a shell variable that is not set must not name the current folder."""
+    """A path for argparse; an unset shell variable must not stand for the current folder."""
     if not text:
         raise argparse.ArgumentTypeError("a path is empty; give `.` for the current folder")
     return Path(text)
@@ -56,15 +56,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Name the clips; the exit code is 1 where none could be read."""
+    """Name the clips; the exit code is 1 if none could be read."""
     from mdmf.files import check_outputs, write_atomic
-    from mdmf.recognition.recognizer import FewShotRecognizer, check_question
-    from mdmf.recognition.text import predictions_csv, predictions_text, segments
+    from mdmf.recognition.recognizer import FewShotRecognizer, parse_request
+    from mdmf.recognition.rendering import predictions_csv, predictions_text, segments
 
     files = [path for path in (arguments.csv, arguments.json) if path is not None]
     check_outputs(files)
-    asked = {"window": arguments.window, "stride": arguments.stride, "unknown_below": arguments.unknown_below}
-    check_question(arguments.query, **asked)
+    options = {"window": arguments.window, "stride": arguments.stride, "unknown_below": arguments.unknown_below}
+    parse_request(arguments.query, **options)
     recognizer = FewShotRecognizer(
         arguments.run,
         arguments.cfg,
@@ -74,17 +74,17 @@ def run(arguments: argparse.Namespace) -> int:
         progress=not arguments.quiet,
         allow_code=arguments.allow_code,
     ).fit(arguments.support)
-    predictions = recognizer.predict(arguments.query, **asked)
+    predictions = recognizer.predict(arguments.query, **options)
     result = predictions.to_dict()
     if arguments.window is not None:
         result["segments"] = segments(result)
     print(predictions_text(result))
-    written = {}
+    outputs = {}
     if arguments.csv is not None:
-        written[arguments.csv] = predictions_csv(result)
+        outputs[arguments.csv] = predictions_csv(result)
     if arguments.json is not None:
-        written[arguments.json] = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    for path, text in written.items():
+        outputs[arguments.json] = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    for path, text in outputs.items():
         write_atomic(path, text.encode())
         print(f"result: {path}")
     return 0 if predictions.has_answer.any() else 1

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from mdmf.data.episodes import EpisodeRows, EpisodeSampler
+from mdmf.data.episodes import EpisodeRows
 from mdmf.data.features.bank import FeatureBank
 from mdmf.engine.answerers import EpisodeBatch, answerer
 from mdmf.engine.metrics import Accuracy, episode_accuracy
@@ -85,19 +85,20 @@ def _answers(outputs: list[EpisodeOutput]) -> Answers:
 def evaluate(
     models: Mapping[str, nn.Module],
     bank: FeatureBank,
-    sampler: EpisodeSampler,
+    rows: EpisodeRows,
     *,
-    n_episodes: int,
     batch_episodes: int,
     progress: str | None = None,
     precision: str = "float32",
 ) -> Evaluation:
-    """Let every model answer episodes 0 … n_episodes - 1 of the sampler.
+    """Let every model answer the same episodes.
 
     A model never sees a label or a class id; every model is put into evaluation mode and left in its own.
 
     Args:
         models: name in tables -> model.
+        bank: the features of the videos.
+        rows: the episodes, such as `sampler.batch(0, n_episodes)`.
         batch_episodes: answered at once; changes no result.
         progress: title of a progress bar; None shows none.
         precision: of the weights that embed videos, `float32` or `bfloat16`.
@@ -109,12 +110,11 @@ def evaluate(
     adapts = any(getattr(part, "adapts_at_test", False) for model in models.values() for part in model.modules())
     with torch.no_grad() if adapts else torch.inference_mode():
         answers = {name: answerer(model, bank, precision=precision) for name, model in models.items()}
-        rows = sampler.batch(0, n_episodes)
         for name, answer in answers.items():
             answer.prepare(rows, progress=None if progress is None else f"{progress}: videos of {name}")
         outputs: dict[str, list[EpisodeOutput]] = {name: [] for name in models}
-        with tqdm(total=n_episodes, desc=progress, unit="episode", disable=progress is None) as bar:
-            for start in range(0, n_episodes, batch_episodes):
+        with tqdm(total=len(rows), desc=progress, unit="episode", disable=progress is None) as bar:
+            for start in range(0, len(rows), batch_episodes):
                 batch = EpisodeBatch(rows.part(start, start + batch_episodes), bank)
                 for name, answer in answers.items():
                     outputs[name].append(answer(batch))

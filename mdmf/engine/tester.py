@@ -162,8 +162,7 @@ def run_test(workspace: Workspace, *, checkpoint: Path | None, folder: Path, pro
     evaluation = evaluate(
         models,
         bank,
-        sampler,
-        n_episodes=protocol.n_episodes,
+        sampler.batch(0, protocol.n_episodes),
         batch_episodes=settings.evaluation.batch_episodes,
         precision=settings.evaluation.precision,
         progress=f"testing {protocol.name}" if workspace.progress else None,
@@ -258,11 +257,11 @@ def choose_text_weight(model: nn.Module, workspace: Workspace, protocol: Protoco
     """
     settings = workspace.settings
     bank: FeatureBank = workspace.bank("val", device=resolve_device(settings.training.device))
+    sampler = _sampler(workspace, protocol, split="val", of_test=False)
     evaluation = evaluate(
         {"visual": model, "text": workspace.text_model()},
         bank,
-        _sampler(workspace, protocol, split="val", of_test=False),
-        n_episodes=settings.training.validation_episodes,
+        sampler.batch(0, settings.training.validation_episodes),
         batch_episodes=settings.evaluation.batch_episodes,
     )
     return best_text_weight(

@@ -215,8 +215,7 @@ class Trainer:
         evaluation = evaluate(
             {"model": self.model},
             self.val_bank,
-            self.val_sampler,
-            n_episodes=self.training.validation_episodes,
+            self.val_sampler.batch(0, self.training.validation_episodes),
             batch_episodes=self.settings.evaluation.batch_episodes,
         )
         return evaluation.accuracy("model")

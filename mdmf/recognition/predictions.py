@@ -1,51 +1,39 @@
-"""What a recognizer says of clips, or of the windows of long ones."""
+"""The answers for clips, or for the windows of long ones, as a record."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mdmf.recognition.windows import Moment
+
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+    from mdmf.engine.evaluator import Answers
 
 UNKNOWN = "none of these"
 
 
-@dataclass(frozen=True)
-class Moment:
-    """The part of a clip that a row is about; all None for a clip that could not be read.
-
-    `end_frame` is the first frame that is not in it; the seconds are None where the clip does not say them.
-    """
-
-    first_frame: int | None = None
-    end_frame: int | None = None
-    start_seconds: float | None = None
-    end_seconds: float | None = None
-
-
-NO_MOMENT = Moment()
-
-
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Answers, a row for each clip or window, n rows, N classes.
+    """The answers to n clips or windows among N classes.
 
-    A row that has no answer is not left out: its posterior is not a number, and its note says why.
+    A clip that cannot be read has a row too: its posterior is not a number, and its note gives the reason.
 
     Attributes:
         classes: names, in order.
-        clips: (n) as they were asked for.
+        clips: (n) paths as text.
         posterior: (n, N), softmax of the model's logits; not calibrated.
         branch_posteriors: branch -> (n, N).
-        trusted: (n) the branch with the largest share in the answer; where shares are fixed, the surest; "" for none.
-        notes: (n) what must be known of a row, such as why it has no answer; "" for nothing.
+        trusted: (n) names of branches, see `trusted_branches`; "" for a row without an answer.
+        notes: (n) remarks on a row, such as why it has no answer; "" for none.
         moments: (n) for windows; None for whole clips.
         unknown_below: an answer with a smaller probability is `UNKNOWN`; None: every answer is a class.
-        about: what answered, as plain values.
+        about: model, encoder, support and remarks, as plain values.
     """
 
     classes: tuple[str, ...]
@@ -68,17 +56,17 @@ class Predictions:
 
     @property
     def best(self) -> list[str | None]:
-        """(n) the class of the largest posterior, the first of equal ones; None without an answer."""
+        """(n) the class with the largest posterior, the first of equal ones; None without an answer."""
         return self._names(self._ranked[:, 0])
 
     @property
     def second_best(self) -> list[str | None]:
-        """(n) the class of the second largest posterior."""
+        """(n) the class with the second largest posterior; None without an answer."""
         return self._names(self._ranked[:, 1])
 
     @property
     def answers(self) -> list[str | None]:
-        """(n) the best class, or `UNKNOWN` where its probability is below `unknown_below`."""
+        """(n) the best class, or `UNKNOWN` if its probability is below `unknown_below`; None without an answer."""
         limit = self.unknown_below or 0.0
         return [
             UNKNOWN if name is not None and probability < limit else name
@@ -87,12 +75,12 @@ class Predictions:
 
     @property
     def probability(self) -> np.ndarray:
-        """(n,) of the best class."""
+        """(n,) posterior of the best class."""
         return np.take_along_axis(self.posterior, self._ranked[:, :1], axis=1)[:, 0]
 
     @property
     def second_probability(self) -> np.ndarray:
-        """(n,) of the second best class."""
+        """(n,) posterior of the second best class."""
         return np.take_along_axis(self.posterior, self._ranked[:, 1:2], axis=1)[:, 0]
 
     @property
@@ -101,12 +89,12 @@ class Predictions:
         return {branch: posterior.max(axis=1) for branch, posterior in self.branch_posteriors.items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values, as JSON holds them; None in the place of what is no number."""
+        """All values as JSON has them: None instead of not a number."""
         certainty, best, second, answers = self.certainty, self.best, self.second_best, self.answers
         probability, second_probability = self.probability, self.second_probability  # each ranks all rows
         rows = []
         for row, clip in enumerate(self.clips):
-            part = {} if self.moments is None else vars(self.moments[row])
+            part = {} if self.moments is None else self.moments[row]._asdict()
             rows.append(
                 {
                     "clip": clip,
@@ -134,9 +122,8 @@ class Predictions:
         """The rows as a table of pandas, with a column `certainty <branch>` and `p <class>` for each."""
         import pandas
 
-        nested = ("certainty", "posterior")
         rows = [
-            {key: value for key, value in row.items() if key not in nested}
+            {key: value for key, value in row.items() if key not in ("certainty", "posterior")}
             | {f"certainty {branch}": value for branch, value in row["certainty"].items()}
             | {f"p {name}": value for name, value in row["posterior"].items()}
             for row in self.to_dict()["rows"]
@@ -145,25 +132,21 @@ class Predictions:
 
     @property
     def _ranked(self) -> np.ndarray:
-        """(n, N) classes by falling posterior, the first of equal ones first."""
+        """(n, N) class numbers by decreasing posterior, the first of equal ones first."""
         return np.argsort(-self.posterior, axis=1, kind="stable")
 
-    def _names(self, places: np.ndarray) -> list[str | None]:
-        return [self.classes[place] if there else None for place, there in zip(places, self.has_answer, strict=True)]
+    def _names(self, numbers: np.ndarray) -> list[str | None]:
+        return [self.classes[number] if known else None for number, known in zip(numbers, self.has_answer, strict=True)]
 
 
-def trusted_branches(
-    certainty: Mapping[str, np.ndarray], shares: Mapping[str, np.ndarray] | None = None
-) -> tuple[str, ...]:
-    """The branch to go by for each query: of the largest share in the answer, else the surest; the first of equals.
+def trusted_branches(answers: Answers) -> list[str]:
+    """The branch to trust for each query, episode by episode; the first of equal ones.
 
-    Args:
-        certainty: branch -> (n,).
-        shares: branch -> (n,), where the answer weighs branches query by query.
+    It has the largest share in the answer, or is the most certain branch if the answer does not weigh them by query.
     """
-    compared = shares or certainty
-    names: Sequence[str] = list(compared)
-    return tuple(names[place] for place in np.stack(list(compared.values())).argmax(axis=0).tolist())
+    values = answers.fusion_weights or {name: part.max(axis=-1) for name, part in answers.branch_posteriors.items()}
+    names = list(values)
+    return [names[number] for number in np.stack(list(values.values())).argmax(axis=0).flat] if names else []
 
 
 def _number(value: float) -> float | None:

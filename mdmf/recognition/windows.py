@@ -1,10 +1,11 @@
-"""Sliding windows over a long video: which moments they span, and which frames stand for each."""
+"""Sliding windows over a long video: their times, and the frames that are encoded for each."""
 
 from __future__ import annotations
 
 import math
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,7 +13,23 @@ from mdmf.data.views.frame_choice import choose_frames
 from mdmf.structures import ViewRule
 
 _TOLERANCE = 1e-6  # seconds; times are sums of rounded numbers
-_MOST_WINDOWS_PER_FRAME = 2  # as many as half the stride of one frame; more would be the same frames again
+_MOST_WINDOWS_PER_FRAME = 2  # a stride shorter than half a frame would only repeat the same frames
+
+
+class Moment(NamedTuple):
+    """The part of a clip that one window shows.
+
+    `end_frame` is the first frame after it. The seconds are None if the clip has no frame times. All values are None
+    for a clip that cannot be read.
+    """
+
+    first_frame: int | None = None
+    end_frame: int | None = None
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+
+
+NO_MOMENT = Moment()
 
 
 @dataclass(frozen=True)
@@ -25,10 +42,10 @@ class WindowRule:
 
     @classmethod
     def parse(cls, window: str, stride: str | None = None) -> WindowRule:
-        """Read `2s` (seconds) or `48f` (frames); without a stride it is half of the window.
+        """The rule of `2s` (seconds) or `48f` (frames); the default stride is half of the window.
 
         Raises:
-            ValueError: for another form, two units, or a stride that leaves moments that no window sees.
+            ValueError: for another form, two units, or a stride longer than the window.
         """
         length, unit = _read(window, "window")
         if stride is None:
@@ -45,7 +62,7 @@ class WindowRule:
 
 
 def _read(text: str, name: str) -> tuple[float, str]:
-    """Number and unit; what is longer than any video is an error in writing."""
+    """The number and the unit; a number larger than any video is long is refused."""
     match = re.fullmatch(r"(\d+\.?\d*|\.\d+) ?([sf])", text.strip())
     if match is None or not float(match[1]) > 0 or float(match[1]) > 1e9 or (match[2] == "f" and float(match[1]) % 1):
         raise ValueError(
@@ -59,9 +76,9 @@ class Windows:
     """The windows of one video, in order.
 
     Attributes:
-        numbers: (W, T) the frames that stand for each window.
-        first_frame, end_frame: (W,) its frames; the end is the first one that is not in it.
-        start_seconds, end_seconds: (W,) its moments, from the first frame on; not a number where times are unknown.
+        numbers: (W, T) the frames that are encoded for each window.
+        first_frame, end_frame: (W,) see `Moment`.
+        start_seconds, end_seconds: (W,) counted from the first frame of the video; not a number for unknown times.
     """
 
     numbers: np.ndarray
@@ -73,14 +90,11 @@ class Windows:
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def moments(self) -> list[tuple[int, int, float | None, float | None]]:
-        """First frame, end frame, start and end in seconds of each window; None for unknown seconds."""
-        frames = zip(self.first_frame.tolist(), self.end_frame.tolist(), strict=True)
-        seconds = zip(self.start_seconds.tolist(), self.end_seconds.tolist(), strict=True)
-        return [
-            (first, end, *(None if math.isnan(second) else second for second in pair))  # type: ignore[misc]
-            for (first, end), pair in zip(frames, seconds, strict=True)
-        ]
+    def moments(self) -> list[Moment]:
+        """The frames and seconds of each window."""
+        columns = (self.first_frame, self.end_frame, self.start_seconds, self.end_seconds)
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        return [Moment(*(None if math.isnan(value) else value for value in row)) for row in rows]
 
 
 def plan_windows(
@@ -92,8 +106,8 @@ def plan_windows(
 ) -> Windows:
     """Windows that begin every `stride`; the last one is moved back so that it ends with the video.
 
-    A video that is shorter than a window has one window, all of it. Windows in seconds go by the times of the frames,
-    so a frame rate that varies moves no window; a window in which no frame begins has the one that is shown in it.
+    A video that is shorter than a window is one window. Windows in seconds use the times of the frames, so a variable
+    frame rate shifts no window; a window in which no frame begins gets the frame that is shown at its start.
 
     Args:
         n_available: frames of the video.
@@ -117,7 +131,7 @@ def plan_windows(
 
 
 def _shown_until(seconds: np.ndarray) -> np.ndarray:
-    """(n + 1,) times of the frames, and the end of the last one, which is shown as long as the middle one of all."""
+    """(n + 1,) times of the frames, and the end of the last one, which is shown for the median time of a frame."""
     last = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0
     return np.append(seconds, seconds[-1] + last)
 
@@ -134,12 +148,13 @@ def _time_spans(rule: WindowRule, seconds: np.ndarray) -> np.ndarray:
         )
     n_whole = int((duration - rule.length + _TOLERANCE) / rule.stride) + 1
     starts = np.arange(n_whole) * rule.stride
-    if seconds[-1] >= starts[-1] + rule.length - _TOLERANCE:  # frames that no window has
+    if seconds[-1] >= starts[-1] + rule.length - _TOLERANCE:  # there are frames after the last window
         starts = np.append(starts, duration - rule.length)
     return np.stack([starts, np.minimum(starts + rule.length, duration)], axis=1)
 
 
 def _frames_shown(seconds: np.ndarray, start: float, end: float) -> tuple[int, int]:
+    """The first frame of a time span, and the first one after it."""
     first, after = np.searchsorted(seconds, [start - _TOLERANCE, end - _TOLERANCE]).tolist()
     return (first, after) if first < after else (max(first - 1, 0), max(first, 1))
 

@@ -34,8 +34,7 @@ def run(batch_episodes: int, n_episodes: int = 30, sampler_split: str = "test"):
     return evaluate(
         models(),
         small_bank(store),
-        small_sampler(store, split=sampler_split),
-        n_episodes=n_episodes,
+        small_sampler(store, split=sampler_split).batch(0, n_episodes),
         batch_episodes=batch_episodes,
     )
 
@@ -63,7 +62,7 @@ def test_all_models_answer_the_same_episodes_and_accuracy_is_that_of_the_answers
 def test_models_see_no_labels_and_get_their_mode_back():
     store, model = MemoryStore(), Blind()
     model.train()
-    evaluation = evaluate({"blind": model}, small_bank(store), small_sampler(store), n_episodes=4, batch_episodes=3)
+    evaluation = evaluate({"blind": model}, small_bank(store), small_sampler(store).batch(0, 4), batch_episodes=3)
     assert model.training
     assert evaluation.accuracy("blind").n_episodes == 4
 
@@ -75,7 +74,7 @@ def test_two_modalities_with_missing_videos_answer_alike_in_any_batch():
 
     def answers(batch_episodes: int):
         bank, sampler = two_source_bank(bad_rgb=(3,), bad_flow=(0, 9)), small_sampler(MemoryStore(), split="test")
-        return evaluate({"amfar": model}, bank, sampler, n_episodes=20, batch_episodes=batch_episodes).answers["amfar"]
+        return evaluate({"amfar": model}, bank, sampler.batch(0, 20), batch_episodes=batch_episodes).answers["amfar"]
 
     one, many = answers(1), answers(7)
     np.testing.assert_allclose(one.posterior, many.posterior, atol=1e-5)

@@ -126,7 +126,7 @@ def method_values(name: str) -> dict[str, np.ndarray]:
     values: dict[str, np.ndarray] = {}
 
     bank, sampler = make_bank(has_missing=has_missing, n_variants=1), make_sampler(n_shot, 1)
-    answers = evaluate({"model": model}, bank, sampler, n_episodes=12, batch_episodes=5).answers["model"]
+    answers = evaluate({"model": model}, bank, sampler.batch(0, 12), batch_episodes=5).answers["model"]
     values["evaluation posterior"] = answers.posterior
     for branch, posterior in answers.branch_posteriors.items():
         values[f"evaluation posterior of {branch}"] = posterior

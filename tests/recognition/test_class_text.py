@@ -1,10 +1,11 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from mdmf.config import check_settings
-from mdmf.recognition.class_text import choose_text, names_without_words, own_sentences
+from mdmf.recognition.class_text import choose_text, names_without_words, sentences_of
 from mdmf.resources import resource_folder
 
 
@@ -31,37 +32,36 @@ def test_names_that_do_not_say_what_happens():
 def test_sentences_of_own_classes(tmp_path):
     prompts = tmp_path / "p.yaml"
     prompts.write_text('templates: ["one {}", "two {}"]\nclasses: {ride_bike: riding a bike, wave: [a hand goes up]}\n')
-    said = own_sentences(["wave", "Ride Bike", "fall_down"], prompts=prompts, is_for_these=False)
+    said = sentences_of(["wave", "Ride Bike", "fall_down"], prompts=prompts, is_for_these=False)
     assert list(said.items()) == [
         ("wave", ["a hand goes up"]),
         ("Ride Bike", ["one riding a bike", "two riding a bike"]),
         ("fall_down", ["one fall down", "two fall down"]),
     ]
     with pytest.raises(ValueError, match=r"lacks 1 classes.*'fall_down'"):
-        own_sentences(["wave", "fall_down"], prompts=prompts, is_for_these=True)
-    assert own_sentences(["wave"], prompts=prompts, is_for_these=True) == {"wave": ["a hand goes up"]}
+        sentences_of(["wave", "fall_down"], prompts=prompts, is_for_these=True)
+    assert sentences_of(["wave"], prompts=prompts, is_for_these=True) == {"wave": ["a hand goes up"]}
 
 
 def test_a_file_without_templates_leaves_unknown_classes_to_the_default_ones(tmp_path):
     prompts = tmp_path / "p.yaml"
     prompts.write_text("classes: {wave: [a hand goes up]}\n")
-    said = own_sentences(["fall_down"], prompts=prompts, is_for_these=False)
-    default = own_sentences(["fall_down"], prompts=resource_folder("prompts") / "default.yaml", is_for_these=False)
+    said = sentences_of(["fall_down"], prompts=prompts, is_for_these=False)
+    default = sentences_of(["fall_down"], prompts=resource_folder("prompts") / "default.yaml", is_for_these=False)
     assert said == default
     assert said["fall_down"][0] == "a video of fall down."
 
 
-def choose(tmp_path: Path, names, *, wanted="auto", for_these=False, prompts=None, identity=None, **model):
+def choose(tmp_path: Path, names, *, option="auto", for_these=False, prompts=None, identity=None, **model):
     values = {"model": {"name": "otam", "text_weight": 0.5} | model, "data": {"prompts": prompts}}
     settings = check_settings(values, source="test")
     return choose_text(
         names,
         settings,
-        wanted=wanted,
+        option=option,
         prompts_are_for_these=for_these,
         folder=tmp_path / "text",
-        identity=identity or (lambda: {"model": "m"}),
-        encoder=Encoder,
+        store=SimpleNamespace(identity=identity or (lambda _: {"model": "m"}), encoder=lambda _: Encoder()),
     )
 
 
@@ -69,16 +69,16 @@ def test_when_words_join_in(tmp_path):
     words, numbers = ["kick", "jump"], ["class_1", "class_2"]
     assert choose(tmp_path, words).weight == 0.5
     assert list(choose(tmp_path, words).features.features) == words
-    assert choose(tmp_path, words, wanted="off").weight == 0
+    assert choose(tmp_path, words, option="off").weight == 0
     assert choose(tmp_path, words, text_weight=0).features is None
     silent = choose(tmp_path, numbers)
     assert (silent.features, silent.weight) == (None, 0)
     assert "does not say what happens" in silent.notes[0]
-    assert choose(tmp_path, numbers, wanted="on").weight == 0.5
+    assert choose(tmp_path, numbers, option="on").weight == 0.5
     half = choose(tmp_path, ["kick", "class_2"])
     assert half.weight == 0
     with pytest.raises(ValueError, match=r"model\.text_weight=0\.5"):
-        choose(tmp_path, words, wanted="on", text_weight=0)
+        choose(tmp_path, words, option="on", text_weight=0)
 
 
 def test_what_the_encoder_cannot_read(tmp_path):
@@ -86,13 +86,13 @@ def test_what_the_encoder_cannot_read(tmp_path):
     unread = choose(tmp_path, names)
     assert unread.weight == 0
     assert "cannot read 'secret'" in unread.notes[0]
-    for needed in ({"wanted": "on"}, {"name": "zero_shot"}):
+    for needed in ({"option": "on"}, {"name": "zero_shot"}):
         with pytest.raises(ValueError, match="cannot read 'secret'; give sentences"):
             choose(tmp_path, names, **needed)
 
 
 def test_a_model_that_reads_the_names_gets_them_whatever_they_say(tmp_path):
-    chosen = choose(tmp_path, ["class_1", "class_2"], name="zero_shot", wanted="off")
+    chosen = choose(tmp_path, ["class_1", "class_2"], name="zero_shot", option="off")
     assert list(chosen.features.features) == ["class_1", "class_2"]
     assert chosen.weight == 0
     assert "goes by class names too" in chosen.notes[0]
@@ -101,7 +101,7 @@ def test_a_model_that_reads_the_names_gets_them_whatever_they_say(tmp_path):
 def test_a_damaged_store_is_not_taken_for_names_that_cannot_be_read(tmp_path):
     """In `auto` the words would leave the answer, for a cache that is broken."""
 
-    def damaged():
+    def damaged(_):
         raise ValueError("manifest.json is damaged")
 
     with pytest.raises(ValueError, match="is damaged"):

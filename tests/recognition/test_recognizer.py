@@ -20,9 +20,9 @@ from mdmf.engine.recipes import store_recipes
 from mdmf.engine.run_folder import RunFolder
 from mdmf.engine.workspace import Workspace
 from mdmf.models.build import build_model
-from mdmf.recognition.own_answers import OwnAnswers
 from mdmf.recognition.predictions import UNKNOWN
 from mdmf.recognition.recognizer import FewShotRecognizer
+from mdmf.recognition.task import ClipTask
 from mdmf.structures import Episode, VideoRecord
 
 TINY = ["encoder.library=tiny", "encoder.model=tiny_clip", "encoder.weights=shipped", "encoder.device=cpu"]
@@ -218,10 +218,8 @@ class TestFeaturesAreKept:
 def test_what_is_drawn_for_a_query_goes_by_its_content_alone(make, support, queries, clips, tmp_path, monkeypatch):
     """A model that draws the prompt of a query must answer a clip the same whatever its name and its company."""
     drawn: list[list[float]] = []
-    real = OwnAnswers.answer
-    monkeypatch.setattr(
-        OwnAnswers, "answer", lambda self, asked, draws: drawn.append(draws) or real(self, asked, draws)
-    )
+    real = ClipTask.answer
+    monkeypatch.setattr(ClipTask, "answer", lambda self, asked, draws: drawn.append(draws) or real(self, asked, draws))
     recognizer = make().fit(support)
     recognizer.predict(queries)
     assert len(set(drawn[0])) == 3

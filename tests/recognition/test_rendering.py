@@ -3,7 +3,7 @@ import io
 
 import pytest
 
-from mdmf.recognition.text import prediction_table, predictions_csv, predictions_text, segments, timeline
+from mdmf.recognition.rendering import prediction_table, predictions_csv, predictions_text, segments, timeline
 
 
 def row(clip: str, answer: str | None, probability: float | None, **more) -> dict:

@@ -1,6 +1,6 @@
-"""Answers for somebody's own clips as text: a table, a time line for long videos, a CSV. All read the same record.
+"""Predictions as text: a table, a time line of the windows of long videos, a CSV.
 
-The record is what `Predictions.to_dict` gives and what the command writes as JSON.
+All read the record that `Predictions.to_dict` gives and that the command writes as JSON.
 """
 
 from __future__ import annotations
@@ -70,20 +70,20 @@ def timeline(result: Mapping[str, Any]) -> str:
 
 
 def segments(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Neighbouring windows with the same answer as one stretch, in order.
+    """Neighbouring windows with the same answer as one segment, in order.
 
-    Where windows of two answers overlap, the border is put in the middle of the overlap.
+    If the windows of two neighbouring segments overlap, the border is the middle of the overlap.
     """
     return [segment for _, rows in groupby(result["rows"], key=lambda row: row["clip"]) for segment in _merged(rows)]
 
 
 def _merged(rows: Iterator[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The stretches of one clip."""
-    found: list[dict[str, Any]] = []
+    """The segments of one clip."""
+    merged: list[dict[str, Any]] = []
     for answer, group in groupby(rows, key=lambda row: row["answer"]):
         windows = list(group)
         probabilities = [row["probability"] for row in windows if row["probability"] is not None]
-        found.append(
+        merged.append(
             {
                 "clip": windows[0]["clip"],
                 "start_seconds": windows[0]["start_seconds"],
@@ -96,13 +96,13 @@ def _merged(rows: Iterator[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 "lowest_probability": min(probabilities, default=None),
             }
         )
-    for earlier, later in pairwise(found):
+    for earlier, later in pairwise(merged):
         if earlier["end_seconds"] is not None and earlier["end_seconds"] > later["start_seconds"]:
             middle = (earlier["end_seconds"] + later["start_seconds"]) / 2
             earlier["end_seconds"] = later["start_seconds"] = middle
         if earlier["end_frame"] > later["first_frame"]:
             earlier["end_frame"] = later["first_frame"] = (earlier["end_frame"] + later["first_frame"]) // 2
-    return found
+    return merged
 
 
 def predictions_csv(result: Mapping[str, Any]) -> str:
@@ -138,7 +138,7 @@ def _one_line(text: str) -> str:
 
 
 def _time(segment: Mapping[str, Any], edge: str) -> str:
-    """`1:02.5`, or the frame where seconds are unknown."""
+    """The time as `1:02.5`, or the frame if the seconds are unknown."""
     seconds: float | None = segment[f"{edge}_seconds"]
     if seconds is not None:
         tenths = round(10 * seconds)

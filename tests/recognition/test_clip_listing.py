@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from mdmf.recognition.own_clips import find_queries, find_support, shown_path
+from mdmf.recognition.clip_listing import list_queries, list_support, shown_path
 
 
 def touch(*paths: Path) -> None:
@@ -13,18 +13,18 @@ def touch(*paths: Path) -> None:
 
 def test_a_folder_per_action_in_order_of_names(tmp_path):
     touch(*(tmp_path / name for name in ("kick it/b.mp4", "kick it/a ü.MKV", "jump/c/00001.jpg", "jump/c/00002.jpg")))
-    found = find_support(tmp_path)
-    assert list(found.of_class) == ["jump", "kick it"]
-    assert found.of_class["kick it"] == (tmp_path / "kick it/a ü.MKV", tmp_path / "kick it/b.mp4")
-    assert found.of_class["jump"] == (tmp_path / "jump/c",)
-    assert found.notes == ()
+    listing = list_support(tmp_path)
+    assert list(listing.clips) == ["jump", "kick it"]
+    assert listing.clips["kick it"] == (tmp_path / "kick it/a ü.MKV", tmp_path / "kick it/b.mp4")
+    assert listing.clips["jump"] == (tmp_path / "jump/c",)
+    assert listing.notes == ()
 
 
 def test_what_is_not_used_is_said(tmp_path):
     touch(*(tmp_path / name for name in ("a/1.mp4", "b/1.mp4", "b/notes.txt", "readme.md", ".hidden", ".git/x.mp4")))
-    found = find_support(str(tmp_path))
-    assert list(found.of_class) == ["a", "b"]
-    assert found.notes == (
+    listing = list_support(str(tmp_path))
+    assert list(listing.clips) == ["a", "b"]
+    assert listing.notes == (
         "not used, since they lie beside the folders of the actions: 'readme.md'",
         "not used in b: 1 things that are no clips",
     )
@@ -33,9 +33,9 @@ def test_what_is_not_used_is_said(tmp_path):
 def test_a_mapping_is_the_same_in_any_order(tmp_path):
     one, two, three = (tmp_path / f"{number}.mp4" for number in range(3))
     touch(one, two, three)
-    found = find_support({"kick": [three, str(two)], "jump": one})
-    assert found == find_support({"jump": [one], "kick": [two, three]})
-    assert found.of_class == {"jump": (one,), "kick": (two, three)}
+    listing = list_support({"kick": [three, str(two)], "jump": one})
+    assert listing == list_support({"jump": [one], "kick": [two, three]})
+    assert listing.clips == {"jump": (one,), "kick": (two, three)}
 
 
 @pytest.mark.parametrize(
@@ -52,47 +52,52 @@ def test_a_mapping_is_the_same_in_any_order(tmp_path):
 def test_a_support_that_cannot_be_is_refused(tmp_path, files, said):
     touch(*(tmp_path / file for file in files))
     with pytest.raises(ValueError, match=said):
-        find_support(tmp_path)
+        list_support(tmp_path)
 
 
 def test_a_mapping_that_cannot_be_is_refused(tmp_path):
     touch(tmp_path / "a.mp4")
     with pytest.raises(ValueError, match="there is no class"):
-        find_support({})
+        list_support({})
     with pytest.raises(ValueError, match="class 'kick' has no clip"):
-        find_support({"kick": [], "jump": [tmp_path / "a.mp4"]})
+        list_support({"kick": [], "jump": [tmp_path / "a.mp4"]})
     with pytest.raises(FileNotFoundError, match=r"b\.mp4 of class 'kick' does not exist"):
-        find_support({"kick": [tmp_path / "b.mp4"], "jump": [tmp_path / "a.mp4"]})
+        list_support({"kick": [tmp_path / "b.mp4"], "jump": [tmp_path / "a.mp4"]})
     with pytest.raises(FileNotFoundError, match="does not exist"):
-        find_support(tmp_path / "nowhere")
+        list_support(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="is no folder"):
-        find_support(tmp_path / "a.mp4")
+        list_support(tmp_path / "a.mp4")
 
 
 def test_queries_from_files_and_folders_each_once(tmp_path):
     touch(*(tmp_path / name for name in ("a.mp4", "in/b.avi", "in/deep/c.mp4", "in/deep/thumb.jpg", "in/x.txt")))
     touch(tmp_path / "frames/1.png", tmp_path / "frames/2.png")
-    found = find_queries([tmp_path / "frames", tmp_path / "in", tmp_path / "a.mp4", tmp_path / "in/../a.mp4"])
-    assert [path.relative_to(tmp_path).as_posix() for path in found] == ["frames", "in/b.avi", "in/deep/c.mp4", "a.mp4"]
-    assert find_queries(str(tmp_path / "a.mp4")) == (tmp_path / "a.mp4",)
+    listing = list_queries([tmp_path / "frames", tmp_path / "in", tmp_path / "a.mp4", tmp_path / "in/../a.mp4"])
+    assert [path.relative_to(tmp_path).as_posix() for path in listing] == [
+        "frames",
+        "in/b.avi",
+        "in/deep/c.mp4",
+        "a.mp4",
+    ]
+    assert list_queries(str(tmp_path / "a.mp4")) == (tmp_path / "a.mp4",)
 
 
 def test_a_folder_that_links_to_itself_ends(tmp_path):
     touch(tmp_path / "a.mp4")
     (tmp_path / "again").symlink_to(tmp_path)
-    assert find_queries(tmp_path) == (tmp_path / "a.mp4",)
+    assert list_queries(tmp_path) == (tmp_path / "a.mp4",)
 
 
 def test_no_query_is_said(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="there is no clip to be named"):
-        find_queries([])
+        list_queries([])
     with pytest.raises(ValueError, match="has no name"):
-        find_queries([tmp_path, ""])
+        list_queries([tmp_path, ""])
     with pytest.raises(ValueError, match="empty holds no clip"):
-        find_queries(tmp_path / "empty")
+        list_queries(tmp_path / "empty")
     with pytest.raises(FileNotFoundError, match=r"x\.mp4 does not exist"):
-        find_queries(tmp_path / "x.mp4")
+        list_queries(tmp_path / "x.mp4")
 
 
 def test_a_name_that_is_no_text_can_be_shown():

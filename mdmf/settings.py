@@ -27,7 +27,7 @@ from mdmf.structures import ViewRule
 DEFAULT_METHOD = "m2df"
 DEFAULT_SOURCE = "rgb"  # whose encoder reads text, and what a method looks at unless it is told otherwise
 DEFAULT_SOURCES = {DEFAULT_SOURCE: "frames", "flow": "flow"}  # declared in every experiment: name -> kind
-SOURCE_PLACES = ("store", "folder")  # settings of a source that say where its data lies, not what it is
+SOURCE_PLACES = ("store", "folder", "files")  # settings of a source that say where its data lies, not what it is
 SOURCE_NAME = r"^[A-Za-z]\w*$"
 
 
@@ -118,10 +118,12 @@ class DataSettings(Section):
     """Which videos there are, their classes and splits, and where their features are kept."""
 
     name: str = Field("clips", pattern=r"^[\w.-]+$", description="name of the data set: picks its prompts and split")
-    kind: str = Field("folder", description="how the videos are listed: folder, csv, lists, shapes, ...")
+    kind: str = Field("folder", description="how the videos are listed: folder, csv, lists, shapes, imported, ...")
     root: Path | None = Field(None, description="folder of the videos")
     csv: Path | None = Field(None, description="file path,class[,split][,group] (kind: csv)")
-    lists: dict[Literal["train", "val", "test"], Path] | None = Field(None, description="published lists (kind: lists)")
+    lists: dict[Literal["train", "val", "test"], Path] | None = Field(
+        None, description="split -> published list, or file of features"
+    )
     class_split: str | None = Field(None, description="shipped split, YAML of class names, or 'random'; default: name")
     split_fractions: tuple[float, float, float] = Field((0.64, 0.12, 0.24), description="train, val, test if random")
     split_seed: int = Field(0, ge=0, description="seed of the random split")
@@ -129,6 +131,7 @@ class DataSettings(Section):
     decoder: Literal["auto", "decord", "pyav"] = Field("auto", description="who decodes")
     n_workers: int | None = Field(None, ge=0, description="decoding processes; default: one per core")
     prompts: Path | None = Field(None, description="prompt file; default: the shipped one of the data set")
+    class_text: Path | None = Field(None, description="text features by class name (.safetensors, .npz): no prompts")
     shapes: ShapesSettings = ShapesSettings()
 
     @field_validator("kind")

@@ -137,7 +137,8 @@ def check_episodes(subject: Subject) -> Iterator[Finding]:
 
 def check_prompts(subject: Subject) -> Iterator[Finding]:
     """Whether every class has its sentences."""
-    if subject.index is not None and Workspace(subject.settings).needs_text:
+    has_text_file = subject.settings.data.class_text is not None
+    if subject.index is not None and not has_text_file and Workspace(subject.settings).needs_text:
         try:
             sentences_of(subject.settings, subject.index)
         except (ValueError, OSError) as error:

@@ -12,12 +12,21 @@ from typing import Any, cast
 
 from mdmf.data.features.store import StoreSettings
 from mdmf.data.features.stores import ExtractionOptions, StoreRecipe
-from mdmf.data.sources.source import PictureSource
+from mdmf.data.sources.source import FeatureSource, PictureSource
 from mdmf.files import content_size
 from mdmf.settings import DEFAULT_SOURCE, EncoderSettings, Settings
 from mdmf.structures import VideoRecord
 
 STORES = Path("stores")
+
+
+def declared_source(settings: Settings, name: str) -> PictureSource | FeatureSource:
+    """A source of the settings; their class is that of its kind.
+
+    Raises:
+        ValueError: if it is not declared.
+    """
+    return cast(PictureSource | FeatureSource, settings.source(name))
 
 
 def store_recipes(
@@ -39,7 +48,7 @@ def store_recipes(
     sizes = cache(lambda: sorted(((r.video_id, r.class_name, r.group, content_size(r.path)) for r in records), key=str))
     recipes = {}
     for name in sources:
-        source = cast(PictureSource, settings.source(name))
+        source = declared_source(settings, name)
         source.check(name)
         store = store_settings(settings, name, records, corruption=corruption)
         recipes[name] = StoreRecipe(source, store, _folder(settings, name, store, sizes))
@@ -57,13 +66,13 @@ def store_settings(
         records: the videos; needed by sources that read files of their own.
         corruption: what is done to the frames on purpose.
     """
-    source = cast(PictureSource, settings.source(name))
-    rule = settings.view_rule
+    source = declared_source(settings, name)
+    rule = source.used_rule(settings.view_rule)
     if corruption:  # of the test view alone
         rule = replace(rule, n_variants=1, seed=settings.corrupt.seed)
     return StoreSettings(
         source=name,
-        encoder=requested_encoder(settings.encoder_of(name)),
+        encoder=requested_encoder(settings.encoder_of(name)) if source.needs_encoder else {},
         rule=rule,
         contents=source.contents(records),
         unused_contents=source.unused_contents,

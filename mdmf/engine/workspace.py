@@ -25,14 +25,17 @@ from mdmf.data.features.store import check_settings, read_manifest
 from mdmf.data.features.stores import FeatureStores
 from mdmf.data.listing.formats import ListingSettings
 from mdmf.data.listing.index import VideoIndex, build_index
+from mdmf.data.sources.source import FeatureSource
 from mdmf.device import resolve_device
 from mdmf.encoders.clip import FrozenEncoder, load_encoder
 from mdmf.encoders.prompts import class_sentences, load_prompts
 from mdmf.encoders.text_cache import ClassText, cached_class_text
+from mdmf.encoders.text_file import read_class_text
 from mdmf.engine.recipes import extraction_options, store_recipes
 from mdmf.models.build import build_model
 from mdmf.models.method import Method
 from mdmf.models.text_at_test import text_model
+from mdmf.registry import LISTING_FORMATS
 from mdmf.resources import resource_folder
 from mdmf.settings import DEFAULT_SOURCE, MethodSettings, Settings
 from mdmf.shapes.world import write_shapes_world
@@ -55,6 +58,8 @@ def listing_settings(settings: Settings) -> ListingSettings:
         ValueError: if `data.root` is not set.
     """
     values = {field.name: getattr(settings.data, field.name) for field in fields(ListingSettings)}
+    if values["lists"] and not LISTING_FORMATS[settings.data.kind].needs_root:
+        values["root"] = values["root"] or next(iter(values["lists"].values())).parent
     if values["root"] is None:
         raise ValueError("data.root is not set; give the folder of the videos, as in data.root=/my/videos")
     root = Path(os.path.abspath(values["root"].expanduser()))  # noqa: PTH100, resolve() follows links: other ids
@@ -125,7 +130,23 @@ class Workspace:
     def sources(self) -> tuple[str, ...]:
         """The sources of features that the test looks at, the baselines' too, in the order of the settings."""
         needed = {source for method in self.methods.values() for source in method.used_sources}
-        return self._in_order(needed | ({DEFAULT_SOURCE} if self.needs_text else set()))
+        if self.needs_text:
+            needed.add(DEFAULT_SOURCE)  # the text is that of the frames' encoder
+            self._check_text_source()
+        return self._in_order(needed)
+
+    def _check_text_source(self) -> None:
+        """See before any work whether there is something that reads class text.
+
+        Raises:
+            ValueError: naming the method that needs it.
+        """
+        if self.settings.data.class_text is None and not self.settings.source(DEFAULT_SOURCE).needs_encoder:
+            names = [name for name, method in self.methods.items() if method.reads_text] or ["model.text_weight"]
+            raise ValueError(
+                f"{names[0]} reads the text of the classes, and source {DEFAULT_SOURCE!r} has no encoder; give "
+                f"data.class_text, a file with a vector per class name, or take a method that reads no text"
+            )
 
     def _in_order(self, names: set[str]) -> tuple[str, ...]:
         """Declared sources in the order of the settings.
@@ -199,8 +220,21 @@ class Workspace:
 
     @cached_property
     def text(self) -> ClassText:
-        """Text features of every class, kept in the store of the frames that they are compared with."""
-        store = self.stores.opened[DEFAULT_SOURCE]
+        """Text features of every class: from `data.class_text`, or kept in the store of the frames.
+
+        Raises:
+            ValueError: if a class has none, or they cannot be compared with the features of frames.
+        """
+        store, file = self.stores.opened[DEFAULT_SOURCE], self.settings.data.class_text
+        if file is not None:
+            text = read_class_text(file, [name for names in self.index.classes.values() for name in names])
+            size = next(iter(text.features.values())).numel()
+            if size != store.feature_size:
+                raise ValueError(
+                    f"{file} has vectors of size {size}, and the features of {DEFAULT_SOURCE!r} have size "
+                    f"{store.feature_size}; both must be of one encoder"
+                )
+            return text
         return cached_class_text(
             store.folder / "text", self.sentences, identity=store.settings.encoder, encoder=self._encoder_of_store
         )
@@ -371,6 +405,10 @@ class Workspace:
         notes = []
         for source, store in self.stores.opened.items():
             encoder = store.settings.encoder
+            recipe_source = self.stores.recipes[source].source
+            if isinstance(recipe_source, FeatureSource):
+                notes.append(f"features of {source} were made by {recipe_source.origin}")
+                continue
             what = "encoder" if self.sources == (DEFAULT_SOURCE,) else f"encoder of {source}"
             notes.append(f"{what} {encoder['library']} {encoder['model']}, weights {encoder['weights']}")
             if encoder["weights"].startswith("random"):

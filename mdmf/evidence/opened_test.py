@@ -17,7 +17,7 @@ from mdmf.data.features.bank import FeatureBank
 from mdmf.data.features.store import read_manifest
 from mdmf.encoders.clip import FrozenEncoder
 from mdmf.engine.checkpoint import load_weights
-from mdmf.engine.workspace import Workspace, as_it_lies
+from mdmf.engine.workspace import Workspace, as_it_lies, listing_settings
 from mdmf.files import file_sha256
 from mdmf.models.method import Method
 from mdmf.models.text_at_test import TextAtTest
@@ -124,8 +124,8 @@ def open_test(
         ValueError: if they are others than those of the test.
     """
     settings = check_settings(result["settings"], source=f"the result of {folder}")
-    root = settings.data.root
-    if root is None or not root.is_dir():
+    root = listing_settings(settings).root
+    if not root.is_dir():
         raise FileNotFoundError(f"the videos are not in {root} any more (paths are seen from {Path.cwd()})")
     workspace = _StoredOnly(settings, allow_code=allow_code)
     workspace.check_stores()

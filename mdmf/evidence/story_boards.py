@@ -209,7 +209,7 @@ def _frames(opened: OpenedTest, video_id: str) -> np.ndarray:
     record = next(record for record in workspace.index.records if record.video_id == video_id)
     made_for = workspace.stores.first.settings.preprocess
     if made_for is None:
-        raise ValueError("the feature store does not say how frames were cut")
+        raise ValueError("its features were made by another program, so there are no frames to draw")
     text = settings.corrupt.of(DEFAULT_SOURCE)
     harmed = text if text and parse_corruption(text).kind in FRAME_KINDS else ""
     views = load_clip_views(

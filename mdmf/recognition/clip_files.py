@@ -88,17 +88,12 @@ class ClipFiles:
             StoreMismatch: listing what differs.
             ValueError: if the manifest is damaged.
         """
-        made_by = replace(
-            self.asked,
-            encoder={**self.asked.encoder, **encoder.identity},
-            preprocess=encoder.preprocess,
-            feature_size=encoder.feature_size,
-        )
+        settings = self.asked.with_encoder(encoder)
         manifest = self._manifest()
         if manifest is None:
-            manifest = {"settings": made_by.to_json()}
+            manifest = {"settings": settings.to_json()}
             write_atomic(self.folder / MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
-        check_settings(self.folder, manifest, made_by)
+        check_settings(self.folder, manifest, settings)
 
     def _path(self, key: str, part: str) -> Path:
         return self.folder / f"{key}-{part}.safetensors"

@@ -18,12 +18,13 @@ from tqdm import tqdm
 from mdmf.data.features.decode_pool import BadVideo, Decoded, DecodePool, DecodeTask, Submitted
 from mdmf.data.features.extractor import MIN_VIDEOS_FOR_WORKERS, encode_views
 from mdmf.data.features.store import StoreSettings
+from mdmf.data.sources.source import PictureSource
 from mdmf.data.video.stream import FrameStream, open_stream
 from mdmf.data.views.chunks import picture_chunks
 from mdmf.data.views.loader import SourceView, load_clip_views, reason_of
 from mdmf.data.views.view_plan import ViewPlan
 from mdmf.encoders.clip import FrozenEncoder
-from mdmf.engine.recipes import store_recipes
+from mdmf.engine.recipes import declared_source, store_settings
 from mdmf.recognition.clip_files import ClipFiles, content_key
 from mdmf.recognition.windows import WindowRule, Windows, plan_windows
 from mdmf.settings import Settings
@@ -84,18 +85,20 @@ class ClipStore:
         encoder: Callable[[str], FrozenEncoder],
         progress: bool = False,
     ) -> None:
+        self._sources: dict[str, PictureSource] = {}
         for name in sources:
-            if not settings.source(name).uses_frames:
+            source = declared_source(settings, name)
+            if not isinstance(source, PictureSource) or not source.uses_frames:
                 raise ValueError(
                     f"the model needs source {name!r}, which is read from files on disk, and own clips have none; take "
                     f"a model whose sources are made from the frames of a clip"
                 )
+            source.check(name)
+            self._sources[name] = source
         self.sources, self.progress, self.n_encoded_frames = tuple(sources), progress, 0
         self._get_encoder, self._encoders = encoder, dict[str, FrozenEncoder]()
         self._n_workers, self._batch_frames = settings.data.n_workers or 0, settings.encoder.batch_frames
-        recipes = store_recipes(settings, (), self.sources)
-        self._sources = {name: recipe.source for name, recipe in recipes.items()}
-        self.files = {name: ClipFiles(folder, recipe.settings) for name, recipe in recipes.items()}
+        self.files = {name: ClipFiles(folder, store_settings(settings, name)) for name in self.sources}
 
     def clips(self, paths: Sequence[Path]) -> list[ClipFeatures | BadClip]:
         """Features of some clips, each as a whole; what is wrong with a clip is its result."""

@@ -50,7 +50,7 @@ def _pictures(run: RunFiles, strips: Sequence[str]) -> dict[str, bytes]:
     content, ends = run.evidence_arrays.get("frames/jpeg"), run.evidence_arrays.get("frames/ends")
     if content is None or ends is None:
         return {}
-    starts = [0, *ends[:-1].tolist()]
+    starts = [0, *ends.tolist()][:-1]
     return {
         video: content[start:end].tobytes() for video, start, end in zip(strips, starts, ends.tolist(), strict=True)
     }

@@ -51,7 +51,7 @@ _UNFINISHED_FEATURES = f"{FEATURES}.tmp"
 TARGET_NORM = 10.0
 FRAMES_PER_CHUNK = 256  # what a SIGKILL can lose per process, against the number of record files
 _LIBRARIES = (
-    *("numpy", "torch", "decord", "av", "pillow", "open_clip_torch", "transformers"),
+    *("numpy", "torch", "decord", "av", "pillow", "open_clip_torch", "transformers", "safetensors", "h5py"),
     *("opencv-python-headless", "opencv-contrib-python-headless"),
 )
 
@@ -319,8 +319,8 @@ def _check_folder(folder: Path) -> None:
 
 
 def _create(folder: Path, settings: StoreSettings, records: Sequence[VideoRecord]) -> None:
-    if settings.feature_size is None or settings.preprocess is None:
-        raise ValueError("a new feature store needs feature_size and preprocess: load the encoder first")
+    if settings.feature_size is None:
+        raise ValueError("a new feature store needs feature_size: load the encoder first")
     rule = settings.rule
     shape = (len(records), rule.n_variants, rule.n_frames, settings.feature_size)
     n_bytes, n_free = math.prod(shape) * 2, shutil.disk_usage(folder).free

@@ -8,7 +8,7 @@ import os
 import time
 from collections import Counter, deque
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -146,7 +146,7 @@ def extract_features(
                 with _bar(group, progress) as bar:
                     work.fill(group, pool, look_ahead=work.look_ahead(group, n_workers), bar=bar)
     summaries = {
-        source: _summary(store, work.n_videos[source], work.n_frames[source]) for source, store in stores.items()
+        source: summary_of(store, work.n_videos[source], work.n_frames[source]) for source, store in stores.items()
     }
     return ExtractionSummary(summaries, time.perf_counter() - started)
 
@@ -294,13 +294,7 @@ def _checked_encoder(source: str, store: StoreBuilder, encoders: Mapping[str, Im
             f"the feature store {store.folder} is not finished: an encoder of {source!r} is needed to go on"
         )
     encoder = encoders[source]
-    settings = replace(
-        store.settings,
-        encoder=encoder.identity,
-        preprocess=encoder.preprocess,
-        feature_size=encoder.feature_size,
-    )
-    check_settings(store.folder, read_manifest(store.folder), settings)
+    check_settings(store.folder, read_manifest(store.folder), store.settings.with_encoder(encoder))
     return encoder
 
 
@@ -310,7 +304,8 @@ def _source_view(source: PictureSource, settings: StoreSettings) -> SourceView:
     return SourceView(source, settings.preprocess, settings.corruption)
 
 
-def _summary(store: StoreBuilder, n_own: int, n_frames: int) -> SourceSummary:
+def summary_of(store: StoreBuilder, n_own: int, n_frames: int) -> SourceSummary:
+    """What a finished store ended with, after a call that did `n_own` of its videos and made `n_frames` frames."""
     table = FeatureStore.open(store.folder).table
     n_bad = int((table.status == "bad").sum())
     return SourceSummary(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from mdmf.files import write_atomic
 from mdmf.nested import flattened
-from mdmf.structures import Preprocess, VideoRecord, ViewRule
+from mdmf.structures import ImageEncoder, Preprocess, VideoRecord, ViewRule
 
 MANIFEST, VIDEOS, FEATURES = "manifest.json", "videos.csv", "features.npy"
 FORMAT = 1
@@ -54,6 +54,15 @@ class StoreSettings:
     contents: Mapping[str, Any] = field(default_factory=dict)
     unused_contents: frozenset[str] = field(default=frozenset(), compare=False)
     corruption: str = ""
+
+    def with_encoder(self, encoder: ImageEncoder) -> StoreSettings:
+        """The same, with what is known once the encoder is loaded."""
+        return replace(
+            self,
+            encoder={**self.encoder, **encoder.identity},
+            preprocess=encoder.preprocess,
+            feature_size=encoder.feature_size,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON gives them back; one level of nesting, but for the view rule, which is flattened.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,9 +14,10 @@ import numpy as np
 from mdmf.data.features.bank import FeatureReader
 from mdmf.data.features.builder import StoreBuilder
 from mdmf.data.features.extractor import ExtractionSummary, extract_features
+from mdmf.data.features.importer import import_features
 from mdmf.data.features.readers import ReorderedReader
 from mdmf.data.features.store import FeatureStore, StoreSettings, read_manifest
-from mdmf.data.sources.source import PictureSource
+from mdmf.data.sources.source import FeatureSource, PictureSource
 from mdmf.device import resolve_device
 from mdmf.structures import ImageEncoder, VideoRecord
 
@@ -34,7 +36,7 @@ class StoreRecipe:
         folder: where the store is.
     """
 
-    source: PictureSource
+    source: PictureSource | FeatureSource
     settings: StoreSettings
     folder: Path
 
@@ -79,28 +81,39 @@ class FeatureStores:
 
     def extract(self) -> ExtractionSummary:
         """Finish the stores, from where any earlier run stopped; each video is decoded once for all of them."""
-        builders, encoders = {}, {}
-        for name, recipe in self.recipes.items():
-            settings = recipe.settings
-            if not is_finished(recipe.folder):
-                encoder = encoders[name] = self._encoder(name)
-                settings = replace(
-                    settings,
-                    encoder={**settings.encoder, **encoder.identity},
-                    preprocess=encoder.preprocess,
-                    feature_size=encoder.feature_size,
-                )
-            builders[name] = StoreBuilder.create_or_open(recipe.folder, settings=settings, records=self.records)
-        return extract_features(
-            self.records,
-            builders,
-            sources={name: recipe.source for name, recipe in self.recipes.items()},
-            encoders=encoders,
-            n_workers=self.options.n_workers,
-            encodes_on_cpu=resolve_device(self.options.device).type == "cpu",
-            batch_frames=self.options.batch_frames,
-            progress=self.options.progress,
+        started = time.perf_counter()
+        encoders: dict[str, ImageEncoder] = {}
+        builders = {name: self._builder(name, recipe, encoders) for name, recipe in self.recipes.items()}
+        sources = {name: recipe.source for name, recipe in self.recipes.items()}
+        pictures = {name: source for name, source in sources.items() if isinstance(source, PictureSource)}
+        imported = {name: source for name, source in sources.items() if isinstance(source, FeatureSource)}
+        summaries = import_features(
+            self.records, {name: builders[name] for name in imported}, imported, progress=self.options.progress
         )
+        if pictures:
+            summaries |= extract_features(
+                self.records,
+                {name: builders[name] for name in pictures},
+                sources=pictures,
+                encoders=encoders,
+                n_workers=self.options.n_workers,
+                encodes_on_cpu=resolve_device(self.options.device).type == "cpu",
+                batch_frames=self.options.batch_frames,
+                progress=self.options.progress,
+            ).sources
+        return ExtractionSummary({name: summaries[name] for name in sources}, time.perf_counter() - started)
+
+    def _builder(self, name: str, recipe: StoreRecipe, encoders: dict[str, ImageEncoder]) -> StoreBuilder:
+        """The store of a source; the encoder of an unfinished one is loaded and added to `encoders`."""
+        settings = recipe.settings
+        if not is_finished(recipe.folder):
+            if isinstance(recipe.source, FeatureSource):
+                with recipe.source.open() as arrays:
+                    settings = replace(settings, feature_size=arrays.feature_size(self.records))
+            else:
+                encoders[name] = self._encoder(name)
+                settings = settings.with_encoder(encoders[name])
+        return StoreBuilder.create_or_open(recipe.folder, settings=settings, records=self.records)
 
     @cached_property
     def opened(self) -> dict[str, FeatureStore]:

@@ -126,12 +126,14 @@ class ListingFormat(NamedTuple):
         needs: settings under `data` that must be given.
         class_folders: a class is a folder, so that two folders for one class are a fault.
         are_videos: entries are video files or folders of frames, which can be decoded.
+        needs_root: the format cannot do without the folder `data.root`; others may take `data.lists` in its place.
     """
 
     read: Callable[[ListingSettings, ClassSplit | None], Listing]
     needs: tuple[str, ...] = ()
     class_folders: bool = False
     are_videos: bool = True
+    needs_root: bool = True
 
 
 def read_text(path: Path | None, setting: str) -> str:

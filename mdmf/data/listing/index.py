@@ -119,7 +119,7 @@ def index_of(listing: Listing, settings: ListingSettings) -> VideoIndex:
         elif entry.path is None:
             missing[entry.split].append(entry.video_id)
         else:
-            group = entry.group or group_of(entry.class_name, entry.path.name)
+            group = entry.group or group_of(entry.class_name, entry.video_id.rpartition("/")[2])
             records.append(VideoRecord(entry.video_id, entry.path, entry.class_name, entry.split, group))
     names = [name for of_split in listing.classes.values() for name in of_split]
     place = {class_key(name): number for number, name in enumerate(names)}
@@ -151,7 +151,7 @@ def _check(index: VideoIndex, settings: ListingSettings) -> None:
         if not index.classes[split]:
             raise ValueError(_empty_split_message(index, settings, split, names))
     if settings.group_pattern and all(record.group is None for record in index.records):
-        pattern, example = settings.group_pattern, index.records[0].path.name
+        pattern, example = settings.group_pattern, index.records[0].video_id.rpartition("/")[2]
         raise ValueError(f"data.group_pattern {pattern!r} matches no file name; a name here is {example!r}")
 
 

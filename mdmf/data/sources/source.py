@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from mdmf.settings import SourceSettings
-from mdmf.structures import Preprocess, VideoRecord
+from mdmf.structures import Preprocess, VideoRecord, ViewRule
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,6 +49,10 @@ class Source(SourceSettings):
             Values that JSON can hold; nested by one level at most.
         """
         return {}
+
+    def used_rule(self, rule: ViewRule) -> ViewRule:
+        """The view rule, with a default in the place of what decides nothing of this source."""
+        return rule
 
     @property
     def unused_contents(self) -> frozenset[str]:
@@ -80,3 +86,40 @@ class PictureSource(Source):
             ValueError: if the source has nothing of this video.
         """
         raise NotImplementedError
+
+
+class FeatureSource(Source):
+    """A source of features that another program made: no video is decoded, nothing is encoded."""
+
+    needs_encoder: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def origin(self) -> str:
+        """Who made the features, for the notes of a result."""
+
+    @abstractmethod
+    def open(self) -> AbstractContextManager[FeatureArrays]:
+        """What reads the features of one video after the other."""
+
+    def used_rule(self, rule: ViewRule) -> ViewRule:
+        """Nothing is decoded or cropped."""
+        return replace(rule, decoder="auto", crop_scale_min=1.0, flip=False)
+
+
+class FeatureArrays(Protocol):
+    """The features of videos."""
+
+    def feature_size(self, records: Sequence[VideoRecord]) -> int:
+        """D of most of the videos.
+
+        Raises:
+            ValueError: if none of them has features.
+        """
+
+    def read(self, record: VideoRecord) -> np.ndarray:
+        """The features (n, D) of a video, n being its own number of frames; float32, finite.
+
+        Raises:
+            ValueError: with the reason, if it has none.
+        """

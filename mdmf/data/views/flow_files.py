@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from tokenize import TokenError
 
 import numpy as np
 from PIL import Image
 
+from mdmf.data.arrays import open_npy
 from mdmf.data.video.frame_folder import FRAME_SUFFIXES, IMAGE_FORMATS
 from mdmf.data.video.opening import VIDEO_SUFFIXES
 from mdmf.data.video.reader import VideoError
@@ -23,9 +22,8 @@ _MAX_PIXELS = 2**26  # half a gigabyte; more is a damaged header, or no flow of 
 _LARGEST = 1e9  # pixels; Middlebury writes larger numbers where the flow is unknown
 _GREY_TOLERANCE = 4  # levels between red, green and blue of a grey picture that JPEG wrote in colours
 
-# What Pillow raises for a damaged picture, and numpy for a damaged array.
+# What Pillow raises for a damaged picture.
 _IMAGE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-_ARRAY_ERRORS = (OSError, ValueError, EOFError, SyntaxError, TypeError, OverflowError, TokenError, zipfile.BadZipFile)
 
 
 class FlowFolder:
@@ -107,15 +105,9 @@ class FlowFolder:
     def _opened(self, file: Path) -> np.ndarray:
         """The array in a file, mapped: a header that claims more than the file holds is refused and not allocated."""
         try:
-            array = np.load(file, mmap_mode="r", allow_pickle=False)
-        except _ARRAY_ERRORS as error:
-            raise VideoError(self.path, f"{file.name} cannot be read as an array of numbers: {error}") from error
-        if not isinstance(array, np.ndarray):
-            array.close()
-            raise VideoError(self.path, f"{file.name} is an archive (.npz) with the name of an array (.npy)")
-        if array.dtype.kind != "f":
-            raise VideoError(self.path, f"{file.name} holds {array.dtype}; expected displacements as float32")
-        return array
+            return open_npy(file)
+        except ValueError as error:
+            raise VideoError(self.path, str(error)) from error
 
     def _checked(self, flow: np.ndarray, place: int) -> np.ndarray:
         """A flow in pixels as float32, if it is one."""

@@ -363,7 +363,7 @@ def test_an_array_of_another_shape_among_many_is_refused(tmp_path, shape):
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.complex64, bool])
 def test_an_array_that_holds_no_pixels_is_refused(tmp_path, dtype):
     np.save(tmp_path / "v.npy", made().astype(dtype))
-    refused(tmp_path, "v.npy holds .*; expected displacements as float32")
+    refused(tmp_path, "v.npy holds .*; expected float16, float32 or float64")
 
 
 class Touch:

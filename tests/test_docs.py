@@ -17,8 +17,7 @@ import pytest
 from mdmf.cli import _parser, main
 from mdmf.commands import COMMANDS
 from mdmf.config import find_config, load_settings, setting_names
-from mdmf.registry import METHODS
-from mdmf.registry import SOURCE_KINDS
+from mdmf.registry import METHODS, SOURCE_KINDS
 from mdmf.resources import shipped_folder
 from mdmf.shapes.world import write_shapes_world
 

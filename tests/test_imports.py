@@ -28,7 +28,8 @@ PACKAGE = Path(mdmf.__file__).parent
 WORKER_MODULES = (
     *("data/views/frame_choice", "data/views/preprocess", "data/views/loader", "data/views/view_plan"),
     *("data/views/optical_flow", "data/views/flow_files", "data/views/flow_views", "data/views/corruption"),
-    *("data/sources/source", "data/sources/frames", "data/sources/flow", "data/sources/imported", "data/arrays"),
+    *("data/sources/source", "data/sources/frames", "data/sources/flow", "data/sources/imported"),
+    *("data/sources/images", "data/arrays", "data/views/image_views", "data/views/chunks"),
     *("data/video/opening", "data/video/pyav_reader", "data/video/decord_reader", "data/video/frame_folder"),
     *("data/video/reader", "data/video/packets", "data/video/av_stream", "data/video/container_bytes"),
     "doctor/probe",

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import Field, model_validator
 
-from mdmf.data.sources.source import PictureSource
+from mdmf.data.sources.source import PictureSource, files_key
 from mdmf.files import content_size
 from mdmf.registry import SOURCE_KINDS
 from mdmf.settings import SourceSettings
@@ -65,8 +63,8 @@ class FlowSource(PictureSource):
         rule = self.model_dump(exclude={*SourceSettings.model_fields, "folder"})
         if self.folder is None:
             return {"flow": rule}
-        sizes = sorted((record.video_id, self._size_on_disk(record.video_id)) for record in records)
-        return {"flow": rule, "flow_files": hashlib.sha256(json.dumps(sizes).encode()).hexdigest()[:16]}
+        sizes = ((record.video_id, self._size_on_disk(record.video_id)) for record in records)
+        return {"flow": rule, "flow_files": files_key(sizes)}
 
     @property
     def unused_contents(self) -> frozenset[str]:

@@ -7,15 +7,13 @@ the centres of T equal segments, and rows are repeated where n < T. Where n = T,
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from mdmf.data.sources.source import FeatureSource
+from mdmf.data.sources.source import FeatureSource, files_key
 from mdmf.files import content_sample
 from mdmf.registry import SOURCE_KINDS
 from mdmf.settings import EncoderOverrides
@@ -63,11 +61,10 @@ class ImportedSource(FeatureSource):
         with self.open() as arrays:
             places = {record.video_id: arrays.place(record)[0] for record in records}
         samples = {path: content_sample(path) for path in set(places.values())}
-        by_video = sorted((video_id, samples[path]) for video_id, path in places.items())
         files = {
             "n_files": len(samples),
             "names": ", ".join(sorted({path.name for path in samples if path.suffix != ".npy"})),
-            "samples_hash": hashlib.sha256(json.dumps(by_video).encode()).hexdigest()[:16],
+            "samples": files_key((video_id, samples[path]) for video_id, path in places.items()),
         }
         return {"imported": {"tokens": self.tokens or "", "made_by": self.made_by}, "feature_files": files}
 

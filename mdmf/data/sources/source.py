@@ -10,8 +10,10 @@ inside the methods that use them, and never torch or pandas.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mdmf.data.views.view_plan import Footage, ViewPlan
+
+
+def files_key(by_video: Iterable[tuple[str, int | str]]) -> str:
+    """Identifies the files of all videos, from (video id, what tells its files from others) of each."""
+    return hashlib.sha256(json.dumps(sorted(by_video)).encode()).hexdigest()[:16]
 
 
 class Source(SourceSettings):

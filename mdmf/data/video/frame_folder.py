@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +25,7 @@ class FrameFolderReader(VideoReader):
     """
 
     def __init__(self, path: Path) -> None:
-        self._files = sorted(_frame_files(path), key=lambda file: _numbers_in(file.stem))
-        if not self._files:
-            raise VideoError(path, f"the folder holds no frame images ({', '.join(FRAME_SUFFIXES)})")
-        _check_order_is_known(path, self._files)
+        self._files = numbered_images(path)
         super().__init__(path, n_frames=len(self._files), fps=None)
 
     def _read_sorted(self, numbers: list[int]) -> list[np.ndarray]:
@@ -41,9 +39,21 @@ class FrameFolderReader(VideoReader):
             raise VideoError(self.path, f"frame image {file.name} cannot be read: {error}") from error
 
 
-def _frame_files(folder: Path) -> list[Path]:
-    """Images of a folder; hidden files, which some systems put beside images, are none."""
-    return [file for file in folder.iterdir() if file.suffix.lower() in FRAME_SUFFIXES and file.name[0] != "."]
+def numbered_images(folder: Path, pattern: str = "*") -> list[Path]:
+    """The images of a folder in the order of the numbers in their names; hidden files are none.
+
+    Raises:
+        VideoError: if there are none, or their names do not say in which order they come.
+    """
+    images = [file for file in folder.iterdir() if file.suffix.lower() in FRAME_SUFFIXES and file.name[0] != "."]
+    files = sorted(
+        (file for file in images if fnmatchcase(file.name, pattern)), key=lambda file: _numbers_in(file.stem)
+    )
+    if not files:
+        of_pattern = "" if pattern == "*" else f" named {pattern}"
+        raise VideoError(folder, f"the folder holds no frame images{of_pattern} ({', '.join(FRAME_SUFFIXES)})")
+    _check_order_is_known(folder, files)
+    return files
 
 
 def _numbers_in(name: str) -> list[int]:

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from mdmf.data.arrays import open_npy
+from mdmf.data.listing.disk import name_stem
 from mdmf.data.video.frame_folder import FRAME_SUFFIXES, IMAGE_FORMATS
-from mdmf.data.video.opening import VIDEO_SUFFIXES
 from mdmf.data.video.reader import VideoError
 
 _LAYOUTS = "flow_x_00001.jpg with flow_y_00001.jpg, flow_x/00001.jpg with flow_y/00001.jpg, 00001.flo, or .npy"
@@ -135,8 +135,7 @@ def find_flow_folder(root: Path, video_id: str) -> Path:
     Raises:
         VideoError: if there is none; it says where it was looked for.
     """
-    suffix = next((suffix for suffix in VIDEO_SUFFIXES if video_id.lower().endswith(suffix)), "")
-    stem = video_id[: len(video_id) - len(suffix)]
+    stem = name_stem(video_id)
     folders = list(dict.fromkeys([root / stem, root / video_id]))
     array = root / f"{stem}.npy"
     for place in folders:

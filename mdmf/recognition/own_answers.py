@@ -78,7 +78,7 @@ class OwnAnswers:
         trusted = tuple(name for part in outputs for name in part.trusted)
         return Answers(np.concatenate([part.posterior for part in outputs]), branches, trusted)
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference_mode: a method may adapt to the support by gradients
     def _call(self, queries: Sequence[Mapping[str, np.ndarray]], draws: Sequence[float]) -> Answers:
         features, present = make_queries(queries, self.support)
         episode = Episode(

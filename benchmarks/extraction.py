@@ -33,8 +33,10 @@ def main() -> None:
 
     from mdmf.config import load_settings
     from mdmf.report.tables import text_table
+    from mdmf.settings import method_settings
 
-    settings = load_settings(arguments.cfg, [*arguments.overrides, "model.name=late_otam", "evaluation.baselines=[]"])
+    settings = load_settings(arguments.cfg, [*arguments.overrides, "evaluation.baselines=[]"])
+    settings = settings.model_copy(update={"model": method_settings("late_otam")})
     rates = measure(settings, n_videos=arguments.videos, repeats=arguments.repeats)
     alone = rates["encoding alone"]
     rows = [[name, f"{rate:.0f}", f"{rate / alone:.2f}"] for name, rate in rates.items()]
@@ -53,6 +55,7 @@ def measure(settings, *, n_videos: int, repeats: int) -> dict[str, float]:
     from mdmf.data.sources.preprocess import resize_crop
     from mdmf.data.video.opening import open_video
     from mdmf.engine.workspace import Workspace
+    from mdmf.settings import method_settings
     from mdmf.structures import FlowRule
 
     cv2.setNumThreads(1)
@@ -87,8 +90,8 @@ def measure(settings, *, n_videos: int, repeats: int) -> dict[str, float]:
             with tempfile.TemporaryDirectory() as folder:
                 own = {"store": Path(folder) / "rgb", "flow_store": Path(folder) / "flow"}
                 data = settings.data.model_copy(update=own)
-                chosen = settings.model.model_copy(update={"name": model})
-                Workspace(settings.model_copy(update={"data": data, "model": chosen}), progress=False).extract()
+                changed = {"data": data, "model": method_settings(model)}
+                Workspace(settings.model_copy(update=changed), progress=False).extract()
 
         return run
 

@@ -10,7 +10,7 @@ from mdmf.recognition.clip_store import BadClip, ClipFeatures
 from mdmf.recognition.own_answers import QUERIES_PER_CALL, OwnAnswers
 from mdmf.recognition.own_clips import OwnClips
 from mdmf.recognition.own_support import lacking_sources, make_queries, make_support, usable_clips
-from mdmf.settings import ModelSettings
+from mdmf.settings import method_settings
 from mdmf.structures import Episode
 
 T, D = 4, 8
@@ -42,7 +42,7 @@ def queries(n: int = 5) -> list[dict[str, np.ndarray]]:
 
 def model(values: dict, *, logit_scale: float = 10.0) -> torch.nn.Module:
     torch.manual_seed(3)
-    return build_model(ModelSettings(**values), feature_sizes={"rgb": D, "flow": D}, logit_scale=logit_scale).eval()
+    return build_model(method_settings(values), feature_sizes={"rgb": D, "flow": D}, logit_scale=logit_scale).eval()
 
 
 def class_text() -> torch.Tensor:

@@ -74,8 +74,10 @@ def _merge(lower: dict[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
     """`upper` over `lower`, section by section."""
     merged = dict(lower)
     for key, value in upper.items():
-        both_mappings = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merge(merged[key], value) if both_mappings else value
+        below = merged.get(key)
+        if key in ("model", "of") and isinstance(below, str):  # a method that is given by its name alone
+            below = {"name": below}
+        merged[key] = _merge(below, value) if isinstance(value, Mapping) and isinstance(below, dict) else value
     return merged
 
 
@@ -176,23 +178,37 @@ def _choices(annotation: Any) -> list[str]:
     return _choices(others[0]) if len(others) == 1 else []
 
 
-def _method_setting_names(model: Any) -> list[str]:
-    """The settings of the method that a `model` section names."""
-    name = current_method({"name": DEFAULT_METHOD, **model})["name"] if isinstance(model, Mapping) else model
+def _method_setting_names(method: Any, place: str) -> list[str]:
+    """The settings of the method that stands at this place of the settings, and of a method that it wraps."""
+    given = current_method({"name": DEFAULT_METHOD, **method}) if isinstance(method, Mapping) else {"name": method}
+    name = given["name"]
     if not isinstance(name, str) or name not in METHODS:
         return []
-    return [f"model.{key}" for key in METHODS[name].settings.model_fields]
+    inner = _method_setting_names(given["of"], f"{place}.of") if "of" in given else []
+    return [f"{place}.{key}" for key in METHODS[name].settings.model_fields] + inner
 
 
-def _describe(error: Mapping[str, Any], model: Any) -> str:
-    """One line for one pydantic error in settings with this `model` section."""
+def _known_names(values: Mapping[str, Any]) -> list[str]:
+    """Every setting that these settings may have, with those of the methods that they name."""
+    evaluation = values.get("evaluation")
+    baselines = evaluation.get("baselines") if isinstance(evaluation, Mapping) else None
+    methods = dict(enumerate(baselines)) if isinstance(baselines, list | tuple) else {}
+    names = [name for name, _ in setting_names()] + _method_setting_names(values.get("model", DEFAULT_METHOD), "model")
+    for number, baseline in methods.items():
+        names += _method_setting_names(baseline, f"evaluation.baselines.{number}")
+    return names
+
+
+def _describe(error: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+    """One line for one pydantic error in these settings."""
     place = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        known = [name for name, _ in setting_names()] + _method_setting_names(model)
-        sections = list(Settings.model_fields)
-        nearest = difflib.get_close_matches(place, known + sections, n=1, cutoff=0.5)
+        section, _, key = place.rpartition(".")
+        known = [name.rpartition(".") for name in [*_known_names(values), *Settings.model_fields]]
         # A key may be right and only its section wrong: `training.n_shot`.
-        nearest = [name for name in known if name.split(".")[-1] == place.split(".")[-1]][:1] or nearest
+        nearest = ["".join(name) for name in known if name[2] == key]
+        beside = [name[2] for name in known if name[0] == section]
+        nearest += [f"{section}.{name}".strip(".") for name in difflib.get_close_matches(key, beside, n=1)]
         return f"{place}: unknown setting" + (f"; did you mean {nearest[0]}?" if nearest else "")
     message = error["msg"].removeprefix("Value error, ")
     shown = "" if error["type"] == "value_error" else f" (got {error['input']!r})"
@@ -208,7 +224,7 @@ def check_settings(values: Mapping[str, Any], *, source: str) -> Settings:
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        lines = [_describe(one, values.get("model")) for one in error.errors()]
+        lines = [_describe(one, values) for one in error.errors()]
         raise ConfigError(f"{source} has {len(lines)} error(s):\n  " + "\n  ".join(lines)) from None
 
 

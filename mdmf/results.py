@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,11 @@ class _Result(_Part):
     environment: dict[str, Any]
 
 
+def result_model(result: Mapping[str, Any]) -> str:
+    """Name of the tested model in `models`; the other ones are its baselines. 0.1 wrote it into the settings alone."""
+    return str(result.get("model", result["settings"]["model"]["name"]))
+
+
 def read_test_result(path: Path) -> dict[str, Any]:
     """A test result as it was written.
 
@@ -56,8 +62,8 @@ def read_test_result(path: Path) -> dict[str, Any]:
     try:
         result: dict[str, Any] = json.loads(path.read_bytes())
         _Result.model_validate(result)
-        if result["settings"]["model"]["name"] not in result["models"]:
-            raise ValueError(f"it has no numbers of {result['settings']['model']['name']!r}")
+        if result_model(result) not in result["models"]:
+            raise ValueError(f"it has no numbers of {result_model(result)!r}")
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "all of it"

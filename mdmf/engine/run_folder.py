@@ -134,8 +134,8 @@ class RunFolder:
         old, new = _flat(self.settings()), _flat(settings)
         lines = [
             f"  {name}: the run has {old[name]!r}, asked for {new[name]!r}"
-            for name, _ in setting_names()
-            if old[name] != new[name] and not name.startswith(_FREE_ON_RESUME)
+            for name in old
+            if name in new and old[name] != new[name] and not name.startswith(_FREE_ON_RESUME)
         ]
         if lines:
             raise ConfigError(
@@ -196,6 +196,7 @@ def _step_of(line: str) -> float:
 
 
 def _flat(settings: Settings) -> dict[str, Any]:
+    """Every setting by its dotted name, with those of the method."""
     values = settings.model_dump(mode="json")
 
     def look_up(name: str) -> Any:
@@ -204,7 +205,8 @@ def _flat(settings: Settings) -> dict[str, Any]:
             value = value[part]
         return value
 
-    return {name: look_up(name) for name, _ in setting_names()}
+    of_method = {f"model.{key}": value for key, value in values["model"].items()}
+    return {name: look_up(name) for name, _ in setting_names()} | of_method
 
 
 def environment(seed: int) -> dict[str, Any]:

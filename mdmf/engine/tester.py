@@ -167,6 +167,7 @@ def run_test(workspace: Workspace, *, checkpoint: Path | None, folder: Path, pro
     class_names = workspace.index.classes[protocol.split]
     result = {
         "data": settings.data.name,
+        "model": name,
         "protocol": vars(protocol),
         "checkpoint": None if checkpoint is None else str(checkpoint),
         "checkpoint_sha256": None if checkpoint is None else file_sha256(checkpoint),

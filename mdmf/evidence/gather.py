@@ -22,6 +22,7 @@ from mdmf.evidence.feature_maps import feature_maps, selector_choices
 from mdmf.evidence.opened_test import Arrays, DoesNotApply, open_test
 from mdmf.evidence.story_boards import story_boards
 from mdmf.files import file_sha256, write_atomic
+from mdmf.results import result_model
 
 FORMAT = 2
 
@@ -75,7 +76,7 @@ def _read_result(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"no test result at {path}; run the test first")
     try:
         result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        _ = result["protocol"]["n_episodes"], result["settings"]["model"]["name"], result["models"]
+        _ = result["protocol"]["n_episodes"], result_model(result), result["models"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not the result of a test ({error}); run the test again") from None
     return result
@@ -96,7 +97,7 @@ def _gather(
     folder: Path, protocol: str, result: Mapping[str, Any], *, allow_code: bool
 ) -> tuple[dict[str, Any], Arrays]:
     """Every part that can be had; a part that fails names its reason and leaves the others alone."""
-    record: dict[str, Any] = {"protocol": protocol, "model": result["settings"]["model"]["name"]}
+    record: dict[str, Any] = {"protocol": protocol, "model": result_model(result)}
     record |= {"not_applicable": {}, "missing": {}}
     arrays: Arrays = {}
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +57,12 @@ class Branch(nn.Module, ABC):
     def __init__(self, *, sources: Sequence[str]) -> None:
         super().__init__()
         self.sources = tuple(sources)
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        """A subclass with an `embed` of its own does not inherit its parent's faster `embed_prompted`."""
+        super().__init_subclass__(**settings)
+        if "embed" in vars(cls) and "embed_prompted" not in vars(cls):
+            cls.embed_prompted = Branch.embed_prompted  # type: ignore[method-assign]
 
     def embed(self, features: Mapping[str, Tensor], prompts: Tensor | None = None) -> Tokens:
         """Tokens of single videos; by default their features as they are.

@@ -130,15 +130,16 @@ class Method(nn.Module):
         Raises:
             ValueError: if the episode lacks a source or the class text that the method needs.
         """
-        tokens = self.embed(episode)
-        outputs = self.compare(
-            tokens,
-            class_text=episode.class_text,
-            support_present=episode.support_present,
-            query_present=episode.query_present,
-        )
-        losses = self.extra_losses(episode, tokens, outputs)
-        return self.conclude(outputs, query_labels=episode.query_labels, losses=losses)
+        with torch.set_grad_enabled(torch.is_grad_enabled() or self.adapts_at_test):
+            tokens = self.embed(episode)
+            outputs = self.compare(
+                tokens,
+                class_text=episode.class_text,
+                support_present=episode.support_present,
+                query_present=episode.query_present,
+            )
+            losses = self.extra_losses(episode, tokens, outputs)
+            return self.conclude(outputs, query_labels=episode.query_labels, losses=losses)
 
     def embed(self, episode: Episode) -> dict[str, tuple[Tokens, Tokens]]:
         """branch -> tokens of the support (E, N, K, ...) and query (E, Q, ...) videos.

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mdmf.results import read_test_result
+from mdmf.results import read_test_result, result_model
 from mdmf.studies.video_bootstrap import AskedVideos
 
 
@@ -77,7 +77,7 @@ def read_answers(folder: Path, protocol: str, model: str | None = None) -> Answe
         raise FileNotFoundError(f"{folder} has no test {protocol!r}; it has {', '.join(protocols_of(folder))}")
     result = read_test_result(path)
     try:
-        model = model or str(result["settings"]["model"]["name"])
+        model = model or result_model(result)
         if model not in result["models"]:
             raise ValueError(f"it has no model {model!r}; it has {', '.join(result['models'])}")
         classes = tuple(result["models"][model]["per_class_percent"])

@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from mdmf.files import file_sha256
-from mdmf.results import read_test_result
+from mdmf.results import read_test_result, result_model
 
 _PREFIX = "test_"
 _ALL_EVIDENCE = ("calibration", "selector", "embeddings", "boards")
@@ -53,8 +53,7 @@ class RunFiles:
     @property
     def model(self) -> str:
         """Name of the model that was tested; the others are its baselines."""
-        name: str = self.result["settings"]["model"]["name"]
-        return name
+        return result_model(self.result)
 
     @property
     def classes(self) -> list[str]:

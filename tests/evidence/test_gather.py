@@ -6,8 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from mdmf.models.baselines import make_baseline
-from mdmf.models.multi_view import make_multi_view
+from method_cases import small_method
 from small_world import D, MemoryStore, small_bank, small_sampler
 
 from mdmf.config import check_settings
@@ -19,7 +18,7 @@ from mdmf.evidence.opened_test import DoesNotApply, OpenedTest
 def open_small(mode: str = "argmax", *, bad: tuple[int, ...] = ()) -> OpenedTest:
     """CLIP-M2DF on the small world's first 130 episodes: more than a batch of the selector's."""
     store = MemoryStore(bad=bad)
-    model = make_multi_view(D, logit_scale=10.0, selector_test=mode, n_heads=2, hidden_size=8).eval()
+    model = small_method("m2df", sizes={"rgb": D}, selector_test=mode)
     return OpenedTest(
         settings=None,
         result={"protocol": {"n_episodes": 130}, "text_weight": 0},
@@ -40,7 +39,7 @@ def test_the_prompts_named_are_those_that_the_model_takes(mode):
     chosen = arrays["selector/chosen"]
     assert chosen.shape == (130, 6)
     episode = one.bank.episode(one.rows)
-    given = one.model.prepare(episode).query_prompt.numpy()
+    given = one.model.selector(episode.class_text, episode.query["rgb"], episode.query_draws).numpy()
     named = np.take_along_axis(episode.class_text.numpy(), chosen[..., None].astype(np.int64), axis=1)
     np.testing.assert_array_equal(named, given)
     assert len(np.unique(chosen)) == 3
@@ -185,7 +184,6 @@ def test_without_any_file_but_the_result_every_part_says_why(tmp_path):
 
 def test_a_baseline_gives_no_prompt():
     one = open_small()
-    one.model = make_baseline("otam", logit_scale=1.0)
-    one.settings = type("Settings", (), {"model": type("Model", (), {"name": "otam"})})
+    one.model, one.settings = small_method("otam"), check_settings({"model": {"name": "otam"}}, source="test")
     with pytest.raises(DoesNotApply, match="otam gives no prompt"):
         selector_choices(one)

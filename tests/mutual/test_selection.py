@@ -24,6 +24,7 @@ from mdmf.structures import BranchOutput
 
 EXAMPLE = {"rgb": [(0.8, 0.2), (0.5, 0.5)], "flow": [(0.6, 0.4), (0.1, 0.9)]}
 SELECTIONS = [ActiveSampleSelection, ActiveInferenceSelection]
+PAIRS = [("rgb", "flow"), ("flow", "rgb")]  # teacher, student
 
 # KL(rgb ‖ flow) of q1 = 0.8·ln(0.8/0.6) + 0.2·ln(0.2/0.4) = 0.230146 - 0.138629
 KL_RGB_Q1 = 0.091516
@@ -71,8 +72,8 @@ def test_sample_selection_by_hand():
     """q1: c 0.8 > 0.6, h -0.5004 > -0.6730: rgb. q2: c 0.5 < 0.9, h -0.6931 < -0.3251: flow."""
     selection = ActiveSampleSelection()(said(EXAMPLE))
     assert teachers(selection) == [[0, 1]]
-    close(selection.teacher_weight["rgb"], [[0.8, 0.5]])
-    close(selection.teacher_weight["flow"], [[0.6, 0.9]])
+    close(selection.teacher_weight["rgb", "flow"], [[0.8, 0.5]])
+    close(selection.teacher_weight["flow", "rgb"], [[0.6, 0.9]])
     close(selection.shares["rgb"], [[0.8 / 1.4, 0.5 / 1.4]])  # c_r / (c_r + c_f)
     close(selection.shares["flow"], [[0.6 / 1.4, 0.9 / 1.4]])
 
@@ -135,8 +136,8 @@ def test_active_inference_by_hand_at_one_shot():
     selection = ActiveInferenceSelection()(said(EXAMPLE))
     close(selection.shares["rgb"], [[0.544675, 0.391873]], atol=2e-6)
     close(selection.shares["flow"], [[1 - 0.544675, 1 - 0.391873]], atol=2e-6)
-    for modality, share in selection.shares.items():
-        assert torch.equal(selection.teacher_weight[modality], share)
+    for (teacher, _), weight in selection.teacher_weight.items():
+        assert torch.equal(weight, selection.shares[teacher])
     assert teachers(selection) == [[-1, 1]]  # 0.544675 is not over 0.5 + 0.05, 0.608127 is
     assert teachers(ActiveInferenceSelection(margin=0.04)(said(EXAMPLE))) == [[0, 1]]
     assert teachers(ActiveInferenceSelection(margin=0.11)(said(EXAMPLE))) == [[-1, -1]]
@@ -236,8 +237,8 @@ def test_swapping_the_modalities_swaps_teacher_and_student_and_leaves_the_answer
     swapped = {"rgb": outputs["flow"], "flow": outputs["rgb"]}
     there, back = selection()(outputs), selection()(swapped)
     for name, of_other in (("rgb", "flow"), ("flow", "rgb")):
-        assert there.taught[name].any()
-        assert torch.equal(there.taught[name], back.taught[of_other])
+        assert there.taught[name, of_other].any()
+        assert torch.equal(there.taught[name, of_other], back.taught[of_other, name])
         torch.testing.assert_close(there.shares[name], back.shares[of_other], atol=1e-6, rtol=0)
     answers = [
         ActiveFusion()(logits_of(given), selected.shares) for given, selected in ((outputs, there), (swapped, back))
@@ -253,7 +254,8 @@ def test_order_of_classes_changes_nothing(selection):
     there, back = selection()(outputs), selection()(turned)
     for name in outputs:
         torch.testing.assert_close(there.shares[name], back.shares[name], atol=1e-6, rtol=0)
-        assert torch.equal(there.taught[name], back.taught[name])
+    for pair in PAIRS:
+        assert torch.equal(there.taught[pair], back.taught[pair])
 
 
 @pytest.mark.parametrize("selection", SELECTIONS)
@@ -290,8 +292,9 @@ def test_what_is_usable_is_chosen_as_if_nothing_else_were_missing(selection):
     lacking = {**outputs, "flow": replace(outputs["flow"], usable=torch.tensor([[True, False, True, True]] * 2))}
     there, back = selection()(outputs), selection()(lacking)
     kept = [0, 2, 3]
+    for pair in PAIRS:
+        assert torch.equal(there.taught[pair][:, kept], back.taught[pair][:, kept])
     for name in outputs:
-        assert torch.equal(there.taught[name][:, kept], back.taught[name][:, kept])
         torch.testing.assert_close(there.shares[name][:, kept], back.shares[name][:, kept], atol=1e-6, rtol=0)
 
 
@@ -327,8 +330,9 @@ def test_a_batch_equals_its_episodes_one_by_one():
                 for name, output in outputs.items()
             }
             one = selection(part)
+            for pair in PAIRS:
+                assert torch.equal(one.taught[pair][0], whole.taught[pair][e])
             for name in outputs:
-                assert torch.equal(one.taught[name][0], whole.taught[name][e])
                 torch.testing.assert_close(one.shares[name][0], whole.shares[name][e], atol=1e-6, rtol=0)
 
 
@@ -341,10 +345,10 @@ def test_views_select_by_both_certainties_and_weigh_by_their_sum():
     }
     selected = ViewSelection()(outputs)
     assert teacher_index(selected.taught, ["local", "global"]).tolist() == [[0, -1]]
-    close(selected.teacher_weight["local"], [[1.5, 1.2]])
-    close(selected.teacher_weight["global"], [[1.3, 1.6]])
+    close(selected.teacher_weight["local", "global"], [[1.5, 1.2]])
+    close(selected.teacher_weight["global", "local"], [[1.3, 1.6]])
     assert selected.shares == {}
-    assert set(ViewSelection(direction="global_to_local")(outputs).taught) == {"global"}
+    assert set(ViewSelection(direction="global_to_local")(outputs).taught) == {("global", "local")}
     with pytest.raises(ValueError, match="needs its text similarity"):
         ViewSelection()(said({"local": EXAMPLE["rgb"], "global": EXAMPLE["flow"]}))
 
@@ -352,8 +356,6 @@ def test_views_select_by_both_certainties_and_weigh_by_their_sum():
 def test_refuses_unknown_choices():
     with pytest.raises(ValueError, match="tests of sample selection must be one of"):
         ActiveSampleSelection(tests="either")
-    with pytest.raises(ValueError, match="strategy must be one of"):
-        Strategy(ActiveSampleSelection(), strategy="both")
     with pytest.raises(ValueError, match="condition must be one of"):
         ViewSelection(condition="all")
     with pytest.raises(ValueError, match="direction must be one of"):

@@ -37,7 +37,7 @@ def runs(tmp_path, monkeypatch):
     for name, seed, model in [
         ("both-seed0", 0, {}),
         ("both-seed1", 1, {}),
-        ("rgb-seed0", 0, {"modalities": ["rgb"]}),
+        ("rgb-seed0", 0, {"sources": ["rgb"]}),
     ]:
         values = {"model": {"name": "amfar", **model}, "training": {"seed": seed}}
         values |= {"output": {"root": str(tmp_path / "runs"), "name": name}, "evaluation": {"baselines": ["otam"]}}

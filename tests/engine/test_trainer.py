@@ -1,6 +1,7 @@
 import json
 import math
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -183,7 +184,8 @@ def kill_when_step_is_reached(folder: Path, step: int, delay: float) -> int:
     process, metrics = start(folder), folder / "small" / "metrics.jsonl"
     while process.poll() is None:
         lines = metrics.read_text().splitlines() if metrics.is_file() else []
-        if lines and f'"step": {step},' in lines[-1]:
+        reached = max((int(number) for line in lines[-2:] for number in re.findall(r'"step": (\d+),', line)), default=0)
+        if reached >= step:  # a busy machine may log several steps between two looks
             time.sleep(delay)
             process.send_signal(signal.SIGKILL)
             return process.wait(timeout=60)

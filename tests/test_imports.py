@@ -15,14 +15,15 @@ ORDER = [
     {"data", "encoders", "distances"},
     {"config"},
     {"settings"},
-    {"presets", "resources", "files", "class_names", "structures", "corruptions", "own_code", "results", "device"},
+    {"results", "training_log"},
+    {"records"},
+    {"presets", "resources", "files", "class_names", "structures", "corruptions", "own_code", "device"},
 ]
 LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts}
 # Imports against the order that are still there: this set may only shrink.
 KNOWN = {
     "data/features/extractor.py imports mdmf.encoders.frozen",
     "data/features/stores.py imports mdmf.encoders.clip",
-    "report/answers.py imports mdmf.studies.video_bootstrap",
 }
 PACKAGE = Path(mdmf.__file__).parent
 WORKER_MODULES = (

@@ -4,40 +4,14 @@ All arrays hold n episodes of Q queries. A prediction is the class of the larges
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from mdmf.results import Reliability
+
 # As in mdmf.mutual.condition, which would bring torch here.
 TAUGHT_BY_NONE, TAUGHT_BY_BOTH = -1, -2
-
-
-@dataclass(frozen=True)
-class ReliabilityReport:
-    """How often the branch that is trusted, or teaches, is the right one.
-
-    An interval is half the width of the 95 % Wilson interval, in percent. It is not 0 when all are right or wrong, and
-    takes queries to be independent: those of an episode share their support, so it is a little too narrow.
-
-    Attributes:
-        n_disagree: queries on which the branches predict different classes.
-        n_decidable: those of them on which one branch is right.
-        by_trust_percent: share of the decidable queries on which the more trusted branch is the right one; equal trust
-            counts half. None without a decidable query.
-        by_trust_interval: its interval.
-        teacher_percent: share of the taught decidable queries on which the teacher is right; None if there are none.
-        teacher_interval: its interval.
-        n_taught: decidable queries with exactly one teacher; None if no teacher is known.
-    """
-
-    n_disagree: int
-    n_decidable: int
-    by_trust_percent: float | None
-    by_trust_interval: float | None
-    teacher_percent: float | None
-    teacher_interval: float | None
-    n_taught: int | None
 
 
 def expected_calibration_error(posterior: np.ndarray, labels: np.ndarray, *, n_bins: int = 15) -> float:
@@ -103,7 +77,7 @@ def reliability(
     *,
     trust: Mapping[str, np.ndarray] | None = None,
     teacher: np.ndarray | None = None,
-) -> ReliabilityReport:
+) -> Reliability:
     """Is the branch that is trusted the right one, where the branches disagree and one is right?
 
     Args:
@@ -130,7 +104,7 @@ def reliability(
         taught = decidable & (teacher >= 0)
         taught_by_right = np.where(teacher == 0, is_right[first], is_right[second])[taught]
     by_teacher = (None, None) if taught_by_right is None else _percent_and_interval(taught_by_right)
-    return ReliabilityReport(
+    return Reliability(
         n_disagree=int((posteriors[first].argmax(axis=-1) != posteriors[second].argmax(axis=-1)).sum()),
         n_decidable=int(decidable.sum()),
         by_trust_percent=by_trust[0],
@@ -203,8 +177,9 @@ def diagnose(
         teacher: (n, Q), index of the teaching branch; -1: none teaches, -2: both do.
 
     Returns:
-        `calibration_error` {`fused` and each branch: share}; with two branches `reliability`, a `ReliabilityReport` as
-        a dict; `gain_correlation`, None without two branches and their fusion weights; with a teacher `taught_share`.
+        `calibration_error` {`fused` and each branch: share}; with two branches `reliability`, the values of a
+        `Reliability`; `gain_correlation`, None without two branches and their fusion weights; with a teacher
+        `taught_share`.
 
     Raises:
         ValueError: for shapes that do not fit, no queries, values out of range, or a branch called `fused`.
@@ -226,7 +201,8 @@ def diagnose(
         "gain_correlation": None,
     }
     if len(branch_posteriors) == 2:
-        found["reliability"] = asdict(reliability(branch_posteriors, labels, trust=fusion_weight, teacher=teacher))
+        report = reliability(branch_posteriors, labels, trust=fusion_weight, teacher=teacher)
+        found["reliability"] = report.as_json()
         if fusion_weight is not None:
             weight_first = fusion_weight[next(iter(branch_posteriors))]
             found["gain_correlation"] = gain_correlation(weight_first, branch_posteriors, labels)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+
+from mdmf.results import Episodes
 
 _Z = 1.96
 
@@ -31,15 +32,13 @@ class Answered:
         return self.true_class == self.answer
 
 
-def answered(episodes: Mapping[str, np.ndarray], model: str, n_classes: int) -> Answered:
-    """The answers of one model from a test's saved episodes."""
-    class_ids, labels = episodes["class_ids"], episodes["query_labels"].astype(np.int64)
-    predictions = episodes[f"{model}/predictions"].astype(np.int64)
-    Q = labels.shape[1]
+def answered(episodes: Episodes, model: str, n_classes: int) -> Answered:
+    """The answers of one model in a saved test."""
+    predictions = episodes.answers[model].predictions
     return Answered(
-        true_class=np.take_along_axis(class_ids, labels, axis=1).ravel(),
-        answer=np.take_along_axis(class_ids, predictions, axis=1).ravel(),
-        in_episode=np.repeat(class_ids, Q, axis=0),
+        true_class=episodes.query_classes.ravel(),
+        answer=np.take_along_axis(episodes.class_ids, predictions, axis=1).ravel(),
+        in_episode=np.repeat(episodes.class_ids, predictions.shape[1], axis=0),
         n_classes=n_classes,
     )
 

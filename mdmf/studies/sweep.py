@@ -11,11 +11,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from mdmf.engine.checkpoint import write_json
 from mdmf.engine.run_folder import RunFolder
-from mdmf.engine.tester import Protocol, check_corruptions, read_result, run_test
+from mdmf.engine.tester import Protocol, check_corruptions, find_result, run_test
 from mdmf.engine.workspace import Workspace
-from mdmf.files import file_sha256
+from mdmf.files import file_sha256, write_json
+from mdmf.results import Result, ResultFiles
 from mdmf.settings import Settings
 
 _SET_HERE = ("evaluation.n_way=", "evaluation.n_shot=", "evaluation.n_query=")
@@ -69,9 +69,10 @@ def run_sweep(
         for (way, shot), settings in asked.items():
             if (way, shot) in reasons:
                 continue
-            for name, numbers in _test(workspace, run, settings)["models"].items():
-                kept = {key: numbers[key] for key in ("accuracy_percent", "interval")}
-                models.setdefault(name, {}).setdefault(str(way), {})[str(shot)] = kept
+            tested = _test(workspace, run, settings)
+            for name, numbers in tested.models.items():
+                accuracy = {"accuracy_percent": numbers.accuracy_percent, "interval": numbers.interval}
+                models.setdefault(name, {}).setdefault(str(way), {})[str(shot)] = accuracy
             bar.update()
     key = json.dumps([str(run.folder), ways, shots, n_query, list(overrides)])
     file = out / f"sweep_{run.folder.resolve().name}_{hashlib.sha256(key.encode()).hexdigest()[:6]}.json"
@@ -86,6 +87,7 @@ def run_sweep(
         "n_episodes": first.evaluation.n_episodes,
         "seed": first.evaluation.seed,
         "models": models,
+        "our_reading": [name for name in models if tested.is_our_reading(name)],
         "impossible": [{"n_way": way, "n_shot": shot, "reason": why} for (way, shot), why in reasons.items()],
         "overrides": list(overrides),
         "file": str(file),
@@ -139,11 +141,11 @@ def _refusals(
     return said
 
 
-def _test(workspace: Workspace, run: RunFolder, settings: Settings) -> dict[str, Any]:
+def _test(workspace: Workspace, run: RunFolder, settings: Settings) -> Result:
     """The result of one combination: its file, if it is of these settings and weights, or a new test."""
     protocol = Protocol.of(settings, trained_with=run.settings())
-    result = read_result(run.folder / f"test_{protocol.name}.json", settings)
-    if result is None or result["checkpoint_sha256"] != file_sha256(run.best):
+    result = find_result(ResultFiles(run.folder, protocol.name), settings)
+    if result is None or result.checkpoint_sha256 != file_sha256(run.best):
         workspace.settings = settings  # way and shot alone differ: index, features and text stay open
         result = run_test(workspace, checkpoint=run.best, folder=run.folder, protocol=protocol)
     return result

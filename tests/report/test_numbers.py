@@ -10,14 +10,18 @@ from mdmf.report.numbers import (
     selector_numbers,
     wilson,
 )
+from mdmf.results import Answers, Episodes
 
 
 def test_answers_are_told_by_the_classes_behind_the_labels():
-    episodes = {
-        "class_ids": np.array([[2, 0], [1, 2]]),
-        "query_labels": np.array([[0, 1], [0, 1]], dtype=np.int16),
-        "m/predictions": np.array([[0, 0], [1, 1]], dtype=np.int16),
-    }
+    episodes = Episodes(
+        class_ids=np.array([[2, 0], [1, 2]]),
+        support=np.zeros((2, 2, 1), dtype=int),
+        query=np.zeros((2, 2), dtype=int),
+        labels=np.array([[0, 1], [0, 1]]),
+        video_ids=np.array(["a.mp4"]),
+        answers={"m": Answers(np.zeros((2, 2, 2)), np.array([[0, 0], [1, 1]]))},
+    )
     found = answered(episodes, "m", 3)
     assert found.true_class.tolist() == [2, 0, 1, 2]
     assert found.answer.tolist() == [2, 2, 2, 2]

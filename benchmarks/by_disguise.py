@@ -27,8 +27,8 @@ def main() -> None:
     parser.add_argument("--test", default="test_5way_1shot", help="name of the test")
     arguments = parser.parse_args()
 
-    from mdmf.engine.metrics import mean_and_spread
-    from mdmf.report.table import Table
+    from mdmf.report.table import Table, number
+    from mdmf.statistics import mean_and_spread
 
     found: dict[tuple[str, str], list[dict[str, float]]] = {}
     for folder in arguments.run:
@@ -41,8 +41,8 @@ def main() -> None:
         cells = []
         for column in columns:
             values = [numbers[column] for numbers in by_seed if column in numbers]
-            mean, spread = mean_and_spread(values) if values else (float("nan"), float("nan"))
-            cells.append("" if not values else f"{mean:.1f}" + (f" ± {spread:.1f}" if len(values) > 1 else ""))
+            mean, spread = mean_and_spread(values) if values else (None, None)
+            cells.append(number(mean, ".1f", spread=spread))
         rows.append([config, disguise, *cells])
     print(Table("disguises", "", ["config", "query", *columns], rows).text())
 

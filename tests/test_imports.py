@@ -17,7 +17,7 @@ ORDER = [
     {"settings"},
     {"results", "training_log"},
     {"records"},
-    {"presets", "resources", "files", "class_names", "structures", "corruptions", "own_code", "device"},
+    {"presets", "resources", "files", "class_names", "structures", "corruptions", "own_code", "device", "statistics"},
 ]
 LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts}
 # Imports against the order that are still there: this set may only shrink.

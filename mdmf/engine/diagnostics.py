@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mdmf.results import Reliability
+from mdmf.statistics import wilson_half_width
 
 # As in mdmf.mutual.condition, which would bring torch here.
 TAUGHT_BY_NONE, TAUGHT_BY_BOTH = -1, -2
@@ -217,12 +218,10 @@ def _is_right(posteriors: Mapping[str, np.ndarray], labels: np.ndarray) -> dict[
 
 def _percent_and_interval(scores: np.ndarray) -> tuple[float, float] | tuple[None, None]:
     """Mean of scores in [0, 1] and half its 95 % Wilson interval, both in percent; None without scores."""
-    n_scores = len(scores)
-    if n_scores == 0:
+    if len(scores) == 0:
         return None, None
-    share, z = float(scores.mean()), 1.96
-    half_width = z / (1 + z**2 / n_scores) * np.sqrt(share * (1 - share) / n_scores + z**2 / (4 * n_scores**2))
-    return 100 * share, float(100 * half_width)
+    share = float(scores.mean())
+    return 100 * share, 100 * wilson_half_width(share, len(scores))
 
 
 def _standard(values: np.ndarray) -> np.ndarray | None:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from mdmf.report.content import Block, Plot, Section
-from mdmf.report.numbers import SelectorNumbers, answered, certainty_histogram, selector_numbers, wilson
+from mdmf.report.numbers import SelectorNumbers, answered, certainty_histogram, selector_numbers
 from mdmf.report.plots import calibration_plot, certainty_plot, classes_plot, curves_plot, map_plot, shares_plot
 from mdmf.report.run_files import RunFiles
 from mdmf.report.table import Cell, Table, number, pointer
+from mdmf.statistics import wilson_interval
 from mdmf.training_log import TrainRow
 
 _FEWEST = 20  # queries of a bin in the calibration plot: the accuracy of fewer says nothing
@@ -150,7 +151,7 @@ def selector_section(run: RunFiles) -> Section:
         return Section(key, title, (reason or "Missing: the arrays of the evidence.",))
     overall, per_class = selector_numbers(chosen, text, answered(run.episodes, run.model, len(run.classes)))
     rows = [
-        None if one.own_percent is None else (one.own_percent, *wilson(one.n * one.own_percent / 100, one.n))
+        None if one.own_percent is None else (one.own_percent, *wilson_interval(one.n * one.own_percent / 100, one.n))
         for one in per_class
     ]
     in_words = (

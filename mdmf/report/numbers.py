@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mdmf.results import Episodes
-
-_Z = 1.96
+from mdmf.statistics import mean_interval, wilson_interval
 
 
 @dataclass(frozen=True)
@@ -58,16 +57,6 @@ def confusion_counts(answers: Answered) -> tuple[np.ndarray, np.ndarray]:
     return counts, possible
 
 
-def wilson(n_right: float, n_asked: int) -> tuple[float, float]:
-    """Ends of the 95 % Wilson interval of a share, both in percent; (0, 100) for nothing asked."""
-    if n_asked == 0:
-        return 0.0, 100.0
-    share = n_right / n_asked
-    middle = (share + _Z**2 / (2 * n_asked)) / (1 + _Z**2 / n_asked)
-    half = _Z / (1 + _Z**2 / n_asked) * np.sqrt(share * (1 - share) / n_asked + _Z**2 / (4 * n_asked**2))
-    return float(100 * max(0.0, middle - half)), float(100 * min(1.0, middle + half))
-
-
 @dataclass(frozen=True)
 class ClassNumbers:
     """One class: queries asked, accuracy in percent with its interval, gain over a baseline with half its interval.
@@ -94,13 +83,13 @@ def class_numbers(model: Answered, baseline: Answered | None) -> list[ClassNumbe
             found.append(ClassNumbers(0, *[None] * 6))
             continue
         right = model.is_right[own].astype(np.float64)
-        low, high = wilson(float(right.sum()), n_asked)
+        low, high = wilson_interval(float(right.sum()), n_asked)
         base_percent = gain = half = None
         if baseline is not None:
             base = baseline.is_right[own].astype(np.float64)
             difference = 100 * (right - base)
             base_percent, gain = float(100 * base.mean()), float(difference.mean())
-            half = float(_Z * difference.std(ddof=1) / np.sqrt(n_asked)) if n_asked > 1 else None
+            half = mean_interval(difference) if n_asked > 1 else None
         found.append(ClassNumbers(n_asked, float(100 * right.mean()), low, high, base_percent, gain, half))
     return found
 

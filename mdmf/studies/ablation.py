@@ -17,7 +17,6 @@ from tqdm import tqdm
 
 import mdmf
 from mdmf.config import load_settings
-from mdmf.engine.metrics import mean_and_spread
 from mdmf.engine.run_folder import RunFolder
 from mdmf.engine.tester import Protocol, find_result
 from mdmf.files import write_json
@@ -25,6 +24,7 @@ from mdmf.models.build import is_trained
 from mdmf.report.table import Cell, Row, Table, number, row_label
 from mdmf.results import Result, ResultFiles, read_episodes, read_result
 from mdmf.settings import Settings
+from mdmf.statistics import mean_and_spread, mean_interval
 from mdmf.structures import RunFailed
 
 
@@ -173,7 +173,7 @@ def summarize(variants: Sequence[Variant]) -> dict[str, Any]:
             "our_reading": result.is_our_reading(result.model),
             "by_seed": {str(seed): row["fused"] for seed, row in by_seed.items()},
             "mean": {key: mean for key, (mean, _) in columns.items()},
-            "spread": {key: _or_none(spread) for key, (_, spread) in columns.items()},
+            "spread": {key: spread for key, (_, spread) in columns.items()},
             "difference": _difference(percents[name], reference),
         }
     return {"configs": configs, "seeds": sorted({variant.seed for variant in variants})}
@@ -195,14 +195,7 @@ def _numbers(result: Result) -> dict[str, float]:
 def _difference(own: Mapping[int, np.ndarray], reference: Mapping[int, np.ndarray]) -> dict[str, float | None]:
     by_seed = np.stack([own[seed] - reference[seed] for seed in own])  # (seeds, n)
     mean, spread = mean_and_spread(by_seed.mean(axis=1).tolist())
-    over_episodes = by_seed.mean(axis=0)
-    interval = 1.96 * float(over_episodes.std(ddof=1)) / np.sqrt(over_episodes.size)
-    return {"mean": mean, "spread": _or_none(spread), "interval": float(interval)}
-
-
-def _or_none(value: float) -> float | None:
-    """JSON has no number for the spread of a single value."""
-    return value if value == value else None
+    return {"mean": mean, "spread": spread, "interval": mean_interval(by_seed.mean(axis=0))}
 
 
 def ablation_table(result: Mapping[str, Any]) -> Table:

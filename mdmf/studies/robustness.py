@@ -12,7 +12,6 @@ from typing import Any
 from tqdm import tqdm
 
 from mdmf.corruptions import Corruption
-from mdmf.engine.metrics import mean_and_spread
 from mdmf.engine.run_folder import RunFolder
 from mdmf.engine.tester import Protocol, find_result, run_test
 from mdmf.engine.workspace import Workspace
@@ -21,6 +20,7 @@ from mdmf.models.build import model_sources
 from mdmf.report.table import Row, Table, number, row_label
 from mdmf.results import Result, ResultFiles
 from mdmf.settings import Settings
+from mdmf.statistics import mean_and_spread
 
 _SEED_OF_NAME = re.compile(r"-seed\d+$")
 
@@ -127,11 +127,7 @@ def _summary(results: Mapping[float, Sequence[Result]]) -> dict[str, Any]:
     strengths = {}
     for strength, of_runs in results.items():
         mean, spread = mean_and_spread([result.models[result.model].accuracy_percent for result in of_runs])
-        strengths[str(strength)] = {
-            "mean": mean,
-            "spread": None if len(of_runs) < 2 else spread,
-            "n_runs": len(of_runs),
-        }
+        strengths[str(strength)] = {"mean": mean, "spread": spread, "n_runs": len(of_runs)}
     first = next(iter(results.values()))[0]
     return {"model": first.model, "our_reading": first.is_our_reading(first.model), "strengths": strengths}
 

@@ -8,7 +8,6 @@ from mdmf.report.numbers import (
     class_numbers,
     confusion_counts,
     selector_numbers,
-    wilson,
 )
 from mdmf.results import Answers, Episodes
 
@@ -50,15 +49,6 @@ def test_gain_is_paired_query_by_query():
     assert (second.gain, second.gain_interval) == (0, None)  # one query has no spread
     assert third.percent is None
     assert class_numbers(model, None)[0].gain is None
-
-
-def test_wilson_interval_by_hand():
-    """5 of 10: centre 0.5, half (z/(1 + z²/n))·√(p(1-p)/n + z²/4n²) = 0.26338."""
-    low, high = wilson(5, 10)
-    assert (low, high) == pytest.approx((23.66, 76.34), abs=0.01)
-    assert wilson(0, 0) == (0, 100)
-    assert wilson(0, 10)[0] == pytest.approx(0, abs=1e-9)
-    assert wilson(10, 10)[1] == pytest.approx(100)
 
 
 def test_histogram_holds_every_query_once():

@@ -30,6 +30,11 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
+def json_sha256(value: Any, more: bytes = b"") -> str:
+    """Names plain values, and bytes beside them, by their content; the order of keys does not count."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode() + more).hexdigest()
+
+
 def file_sha256(path: Path) -> str:
     """Names a file by its content."""
     with path.open("rb") as file:

@@ -203,8 +203,9 @@ class BoardRow(Record):
 
 
 class StoryBoard(Record):
-    """One query of the test, and how the model compares it with some classes of its episode."""
+    """One query of the test, answered `best` or `worst`, and how the model compares it with some of its classes."""
 
+    kind: str
     episode: int
     query: int
     n_way: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from mdmf.engine.evaluator import Evaluation, evaluate
 from mdmf.engine.metrics import Accuracy, class_accuracy, episode_accuracy
 from mdmf.engine.run_folder import environment
 from mdmf.engine.workspace import Workspace
-from mdmf.files import file_sha256
+from mdmf.files import file_sha256, json_sha256
 from mdmf.models.build import is_trained
 from mdmf.models.text_at_test import TextAtTest, combine_with_text
 from mdmf.results import Episodes, ModelResult, ProtocolRecord, Result, ResultFiles, read_result, write_test
@@ -50,7 +49,11 @@ class Protocol(ProtocolRecord):
         corruptions = [f"{source}:{text}" for source in SOURCES if (text := getattr(corrupt, source))]
         corruptions += [f"seed:{corrupt.seed}"] if corruptions and corrupt.seed else []
         has_other_data = trained_with is not None and _data_key(settings) != _data_key(trained_with)
-        models = [] if checkpoint is None else [f"{checkpoint.stem}-{_text_key(str(checkpoint.resolve()))}"]
+        models = (
+            []
+            if checkpoint is None
+            else [f"{checkpoint.stem}-{hashlib.sha256(str(checkpoint.resolve()).encode()).hexdigest()[:6]}"]
+        )
         key = _key(settings.model, exclude={"text_weight"})  # the text at test has its own place in the name
         models += [key] if trained_with and key != _key(trained_with.model, exclude={"text_weight"}) else []
         return cls(
@@ -74,7 +77,7 @@ class Protocol(ProtocolRecord):
         weights = None if checkpoint is None or not checkpoint.is_file() else file_sha256(checkpoint)
         if not files.result.is_file() or (result is not None and result.checkpoint_sha256 == weights):
             return self
-        key = _text_key(json.dumps([_deciding(settings.model_dump(mode="json")), weights], sort_keys=True))
+        key = json_sha256([_deciding(settings.model_dump(mode="json")), weights])[:6]
         return self.model_copy(update={"other_data": f"{settings.data.name}-{key}"})
 
     @property
@@ -98,11 +101,7 @@ def _data_key(settings: Settings) -> str:
 
 
 def _key(section: BaseModel, *, exclude: set[str] | None = None) -> str:
-    return _text_key(json.dumps(section.model_dump(mode="json", exclude=exclude), sort_keys=True))
-
-
-def _text_key(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:6]
+    return json_sha256(section.model_dump(mode="json", exclude=exclude))[:6]
 
 
 def run_test(workspace: Workspace, *, checkpoint: Path | None, folder: Path, protocol: Protocol) -> Result:

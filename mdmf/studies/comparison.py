@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -12,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mdmf.files import write_atomic, write_json
+from mdmf.files import json_sha256, write_atomic, write_json
 from mdmf.report.table import Cell, Row, Table, number, row_label
 from mdmf.studies.answers import SavedAnswers, answers_of, check_same_episodes, protocols_of, read_saved_test
 from mdmf.studies.video_bootstrap import Estimate, estimate
@@ -248,7 +246,7 @@ def write_comparison(
         The two paths.
     """
     compared = [[row["folder"], row["model"], row["test"]] for row in [result["reference"], *result["others"]]]
-    key = hashlib.sha256(json.dumps(compared).encode()).hexdigest()[:6]
+    key = json_sha256(compared)[:6]
     name = f"compare_{result['reference']['test']}_{key}"
     files = [json_file or out / f"{name}.json", csv_file or out / f"{name}.csv"]
     write_json(files[0], result)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +13,7 @@ from mdmf.corruptions import Corruption
 from mdmf.engine.run_folder import RunFolder
 from mdmf.engine.tester import Protocol, find_result, run_test
 from mdmf.engine.workspace import Workspace
-from mdmf.files import file_sha256, write_json
+from mdmf.files import file_sha256, json_sha256, write_json
 from mdmf.models.build import model_sources
 from mdmf.report.table import Row, Table, number, row_label
 from mdmf.results import Result, ResultFiles
@@ -70,8 +68,8 @@ def run_robustness(
                 settings = run.settings([*overrides, "evaluation.baselines=[]", f"corrupt.{source}={seen}"])
                 row[strength].append(_result(run, settings, allow_code=allow_code))
                 bar.update()
-    asked = json.dumps([[str(run.folder) for run in runs], list(strengths), list(overrides)])
-    file = out / f"{source}_{kind}_{protocol.name}_{hashlib.sha256(asked.encode()).hexdigest()[:6]}.json"
+    key = json_sha256([[str(run.folder) for run in runs], list(strengths), list(overrides)])[:6]
+    file = out / f"{source}_{kind}_{protocol.name}_{key}.json"
     result = {
         "source": source,
         "kind": kind,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +12,7 @@ from tqdm import tqdm
 from mdmf.engine.run_folder import RunFolder
 from mdmf.engine.tester import Protocol, check_corruptions, find_result, run_test
 from mdmf.engine.workspace import Workspace
-from mdmf.files import file_sha256, write_json
+from mdmf.files import file_sha256, json_sha256, write_json
 from mdmf.results import Result, ResultFiles
 from mdmf.settings import Settings
 
@@ -74,8 +72,8 @@ def run_sweep(
                 accuracy = {"accuracy_percent": numbers.accuracy_percent, "interval": numbers.interval}
                 models.setdefault(name, {}).setdefault(str(way), {})[str(shot)] = accuracy
             bar.update()
-    key = json.dumps([str(run.folder), ways, shots, n_query, list(overrides)])
-    file = out / f"sweep_{run.folder.resolve().name}_{hashlib.sha256(key.encode()).hexdigest()[:6]}.json"
+    key = json_sha256([str(run.folder), ways, shots, n_query, list(overrides)])[:6]
+    file = out / f"sweep_{run.folder.resolve().name}_{key}.json"
     result = {
         "run": str(run.folder),
         "data": first.data.name,

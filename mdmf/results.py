@@ -1,14 +1,8 @@
-"""The files of a test, and of the evidence that a report gathers of it: one record, one reader and one writer each.
+"""The files of a test, and of the evidence that a report gathers of it: a record, a reader and a writer of each.
 
-==================================  ====================  ======================================================
-file                                record                contents
-==================================  ====================  ======================================================
-`test_<protocol>.json`              `Result`              accuracies with intervals, diagnostics, settings
-`test_<protocol>_episodes.npz`      `Episodes`            the episodes, and every model's answers to them
-`evidence_<protocol>.json`, `.npz`  `Evidence`, `Arrays`  what a report shows beside them and needs the model for
-==================================  ====================  ======================================================
-
-Letters: n episodes, N way, K shot, Q queries of an episode, V videos, C classes of the split.
+`test_<protocol>.json` is a `Result`, `test_<protocol>_episodes.npz` its `Episodes`, `evidence_<protocol>.json` and
+`.npz` its `Evidence` and arrays. Letters: n episodes, N way, K shot, Q queries of an
+episode, V videos, C classes of the split.
 """
 
 from __future__ import annotations
@@ -32,19 +26,16 @@ _OUR_READING = ("amfir",)  # methods that older results do not mark with `our_re
 
 
 class Reliability(Record):
-    """How often the branch that is trusted, or teaches, is the right one.
+    """How often the branch that is trusted, or teaches, is the right one; n_* are numbers of queries.
 
     An interval is half the width of the 95 % Wilson interval, in percent. It is not 0 when all are right or wrong, and
     takes queries to be independent: those of an episode share their support, so it is a little too narrow.
 
     Attributes:
-        n_disagree: queries on which the branches predict different classes.
-        n_decidable: those of them on which one branch is right.
-        by_trust_percent: share of the decidable queries on which the more trusted branch is the right one; equal trust
-            counts half. None without a decidable query.
-        by_trust_interval: its interval.
-        teacher_percent: share of the taught decidable queries on which the teacher is right; None if there are none.
-        teacher_interval: its interval.
+        n_disagree: on which the branches predict different classes.
+        n_decidable: of these, those on which one branch is right.
+        by_trust_percent: of these, those on which the more trusted branch is right; equal trust counts half.
+        teacher_percent: of the taught ones of these, those on which the teacher is right.
         n_taught: decidable queries with exactly one teacher; None if no teacher is known.
     """
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby, pairwise
 from typing import Any
 
+from mdmf.recognition.predictions import flat_rows
 from mdmf.report.table import Cell, Row, Table, for_terminal, number
 
 NO_ANSWER = "no answer"
@@ -108,20 +109,9 @@ def _merged(rows: Iterator[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def predictions_csv(result: Mapping[str, Any]) -> str:
     """The rows as CSV; a column `certainty <branch>` and `p <class>` for each; empty cells where there is nothing."""
-    plain = [key for key in result["rows"][0] if key not in ("certainty", "posterior", "note")]
-    header = [
-        *plain,
-        *(f"certainty {branch}" for branch in result["branches"]),
-        *(f"p {name}" for name in result["classes"]),
-        "note",
-    ]
-    rows: list[Row] = []
-    for row in result["rows"]:
-        numbers = [row["certainty"].get(branch) for branch in result["branches"]]
-        numbers += [row["posterior"][name] for name in result["classes"]]
-        values = [*(row[key] for key in plain), *numbers, row["note"]]
-        rows.append([Cell("" if value is None else str(value), value) for value in values])
-    return Table("predictions", "", header, rows).csv()
+    rows = flat_rows(result)
+    cells = [[Cell("" if value is None else str(value), value) for value in row.values()] for row in rows]
+    return Table("predictions", "", list(rows[0]), cells).csv()
 
 
 def _answer(row: Mapping[str, Any]) -> str:

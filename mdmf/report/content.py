@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from markupsafe import Markup
 
-from mdmf.report.figures import labelled, with_prefix
+from mdmf.report.figures import embedded
 from mdmf.report.table import Table
 
 
@@ -24,7 +24,7 @@ class Plot:
 
     def drawing(self, prefix: str) -> Markup:
         """The drawing as markup; the prefix makes its ids unique in a page."""
-        return Markup(labelled(with_prefix(self.svg, prefix), self.description))
+        return Markup(embedded(self.svg, prefix, self.description))
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Board:
     kind: ClassVar[str] = "board"
     title: str
     is_right: bool
-    place: str
+    where: str
     panels: tuple[Panel, ...]
     n_frames: int
 

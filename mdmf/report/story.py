@@ -59,35 +59,27 @@ def _board(run: RunFiles, index: int, board: StoryBoard, ids: Mapping[str, str],
     is_right = board.answer == board.true_class
     title = f"Right: {board.true_class}" if is_right else f"Wrong: {board.true_class} taken for {board.answer}"
     teacher = "" if board.teacher is None else f" The branch {board.teacher} would teach here."
-    place = f"Episode {board.episode}, query {board.query + 1}, {board.query_video}.{teacher}"
-    shown = [(row, one) for row, one in enumerate(board.rows) if one.class_name in (board.true_class, board.answer)]
-    panels = []
-    for row, one in shown:
-        for number_of_branch, branch in enumerate(one.distances):
-            share = run.evidence_arrays.get(f"boards/{index}/{branch}/share")
-            if share is not None:
-                heading = f"{branch}, {_heading(board, one)}, distance {one.distances[branch]:.2f}"
-                lines, in_words = _lines(share[row].astype(np.float64))
-                panels.append(_panel(board, one, heading, ids, n_frames, lines, in_words, number_of_branch % 5 + 1))
-    if not panels:
-        panels = [_panel(board, one, _heading(board, one), ids, n_frames) for _, one in shown]
-    return Board(title, is_right, place, tuple(panels), n_frames)
-
-
-def _heading(board: StoryBoard, row: BoardRow) -> str:
-    return f"against {row.class_name} " + ("(its class)" if row.class_name == board.true_class else "(the answer)")
+    where = f"Episode {board.episode}, query {board.query + 1}, {board.query_video}.{teacher}"
+    shown = [(place, row) for place, row in enumerate(board.rows) if row.class_name in (board.true_class, board.answer)]
+    panels = [
+        _panel(board, row, branch, share[place], ids, n_frames)
+        for place, row in shown
+        for branch in row.distances
+        if (share := run.evidence_arrays.get(f"boards/{index}/{branch}/share")) is not None
+    ] or [_panel(board, row, "", None, ids, n_frames) for _, row in shown]
+    return Board(title, is_right, where, tuple(panels), n_frames)
 
 
 def _panel(
-    board: StoryBoard,
-    row: BoardRow,
-    heading: str,
-    ids: Mapping[str, str],
-    n_frames: int,
-    lines: tuple[Line, ...] | None = None,
-    in_words: str = "",
-    colour: int = 1,
+    board: StoryBoard, row: BoardRow, branch: str, share: np.ndarray | None, ids: Mapping[str, str], n_frames: int
 ) -> Panel:
+    """Query above, support below, lines between; `share` (T, S) is None for a model that aligns nothing."""
+    heading = f"against {row.class_name} " + ("(its class)" if row.class_name == board.true_class else "(the answer)")
+    lines, in_words, colour = None, "", 1
+    if share is not None:
+        heading = f"{branch}, {heading}, distance {row.distances[branch]:.2f}"
+        lines, in_words = _lines(share.astype(np.float64))
+        colour = list(row.distances).index(branch) % 5 + 1
     description = f"{n_frames} frames of the query {board.query_video} over those of {row.video}. {in_words}"
     return Panel(heading, description, ids.get(board.query_video), ids.get(row.video), lines, colour)
 

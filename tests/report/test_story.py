@@ -81,7 +81,7 @@ def test_the_true_and_the_answered_class_are_drawn_and_all_are_in_the_table():
     section = story()
     board, table = only(section, Board), only(section, Table)
     assert (board.title, board.is_right) == ("Wrong: jump taken for run", False)
-    assert board.place == "Episode 7, query 3, q.mp4. The branch local would teach here."
+    assert board.where == "Episode 7, query 3, q.mp4. The branch local would teach here."
     assert [panel.heading for panel in board.panels] == [
         "local, against jump (its class), distance 1.50",
         "local, against run (the answer), distance -2.25",

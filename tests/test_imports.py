@@ -26,6 +26,7 @@ KNOWN = {
     "data/features/stores.py imports mdmf.encoders.clip",
 }
 PACKAGE = Path(mdmf.__file__).parent
+RESULT_MODULES = ("files", "records", "results", "statistics", "training_log")
 WORKER_MODULES = (
     *("data/sources/frames", "data/sources/preprocess", "data/sources/loader", "data/sources/view_plan"),
     *("data/sources/optical_flow", "data/sources/flow_files", "data/sources/flow", "data/sources/corruption"),
@@ -75,6 +76,16 @@ def test_decoding_workers_start_without_torch_or_pandas():
     for name in WORKER_MODULES:
         path = PACKAGE / f"{name}.py"
         assert not {module.split(".")[0] for module in imported_modules(path)} & {"torch", "pandas", "open_clip"}, path
+
+
+def test_a_report_reads_result_files_only():
+    """No model, no torch: a page can be made where nothing can be tested."""
+    files = [*(PACKAGE / "report").glob("*.py"), *(PACKAGE / f"{name}.py" for name in RESULT_MODULES)]
+    assert len(files) > 10
+    for path in files:
+        modules = imported_modules(path)
+        assert "torch" not in modules, path
+        assert {part_of(module) for module in modules} <= {None, "report", *RESULT_MODULES}, path
 
 
 def test_only_the_builder_the_engine_and_the_commands_read_settings():

@@ -72,12 +72,12 @@ def _class_plot(run: RunFiles, numbers: Sequence[ClassNumbers], order: Sequence[
 
 def _gain_plot(run: RunFiles, numbers: Sequence[ClassNumbers], baseline: str) -> Plot:
     rows = [(one.gain, name, one.gain_interval) for name, one in zip(run.classes, numbers, strict=True)]
-    asked = sorted(((gain, name, half) for gain, name, half in rows if gain is not None), key=lambda row: -row[0])
-    names, gains = [name for _, name, _ in asked], [gain for gain, _, _ in asked]
+    rows = sorted((row for row in rows if row[0] is not None), key=lambda row: -(row[0] or 0.0))
+    gains, names, halves = zip(*rows, strict=True)
     in_words = ", ".join(f"{name} {gain:+.0f}" for name, gain in zip(names, gains, strict=True))
     return Plot(
         f"Gain over {baseline}",
-        gains_plot(names, gains, [half for _, _, half in asked]),
+        gains_plot(names, gains, halves),
         f"Gain over {baseline} per class in percentage points, largest first: {in_words}.",
         "Paired: both answered the same queries. Hatched bars are losses.",
     )
@@ -88,7 +88,7 @@ def _class_table(run: RunFiles, numbers: Sequence[ClassNumbers], baseline: str |
     header += () if baseline is None else (f"{baseline}, %", "gain, points (95 %)")
     rows = []
     for place, (name, one) in enumerate(zip(run.classes, numbers, strict=True), start=1):
-        cells = [Cell(name), number(place, "d"), number(one.n_asked, ",d"), _class_cell(run, run.model, name)]
+        cells = [Cell(name), number(place, "d"), number(one.n_queries, ",d"), _class_cell(run, run.model, name)]
         if baseline is not None:
             half = "" if one.gain_interval is None else f" ± {one.gain_interval:.2f}"
             gain = Cell(MISSING) if one.gain is None else Cell(f"{one.gain:+.2f}{half}", one.gain)
@@ -102,9 +102,8 @@ def confusion_section(run: RunFiles) -> Section:
     if run.episodes is None:
         return Section("confusions", "Confusions", (_NO_EPISODES,))
     counts, possible = confusion_counts(answered(run.episodes, run.model, len(run.classes)))
-    asked = counts.sum(axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):
-        percent = 100 * counts / asked
+        percent = 100 * counts / counts.sum(axis=1, keepdims=True)
     worst = _confusion_rows(run.classes, counts, possible)
     in_words = "; ".join(f"{row[0].text} taken for {row[1].text}" for row in worst[:3])
     plot = Plot(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -59,39 +59,41 @@ def confusion_counts(answers: Answered) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class ClassNumbers:
-    """One class: queries asked, accuracy in percent with its interval, gain over a baseline with half its interval.
+    """One class: its queries, accuracy in percent with its interval, gain over a baseline with half its interval.
 
-    Everything but `n_asked` is None for a class that was never asked, and the gain without a baseline.
+    Everything but `n_queries` is None for a class without queries, and the gain without a baseline.
     """
 
-    n_asked: int
-    percent: float | None
-    low: float | None
-    high: float | None
-    baseline_percent: float | None
-    gain: float | None
-    gain_interval: float | None
+    n_queries: int
+    percent: float | None = None
+    low: float | None = None
+    high: float | None = None
+    baseline_percent: float | None = None
+    gain: float | None = None
+    gain_interval: float | None = None
 
 
 def class_numbers(model: Answered, baseline: Answered | None) -> list[ClassNumbers]:
     """Per class: accuracy, and the gain over a baseline, paired query by query."""
-    found = []
-    for c in range(model.n_classes):
-        own = model.true_class == c
-        n_asked = int(own.sum())
-        if not n_asked:
-            found.append(ClassNumbers(0, *[None] * 6))
-            continue
-        right = model.is_right[own].astype(np.float64)
-        low, high = wilson_interval(float(right.sum()), n_asked)
-        base_percent = gain = half = None
-        if baseline is not None:
-            base = baseline.is_right[own].astype(np.float64)
-            difference = 100 * (right - base)
-            base_percent, gain = float(100 * base.mean()), float(difference.mean())
-            half = mean_interval(difference) if n_asked > 1 else None
-        found.append(ClassNumbers(n_asked, float(100 * right.mean()), low, high, base_percent, gain, half))
-    return found
+    return [_class_numbers(model, baseline, model.true_class == c) for c in range(model.n_classes)]
+
+
+def _class_numbers(model: Answered, baseline: Answered | None, of_class: np.ndarray) -> ClassNumbers:
+    right = model.is_right[of_class].astype(np.float64)
+    n = len(right)
+    if n == 0:
+        return ClassNumbers(0)
+    numbers = ClassNumbers(n, float(100 * right.mean()), *wilson_interval(float(right.sum()), n))
+    if baseline is None:
+        return numbers
+    baseline_right = baseline.is_right[of_class].astype(np.float64)
+    difference = 100 * (right - baseline_right)
+    return replace(
+        numbers,
+        baseline_percent=float(100 * baseline_right.mean()),
+        gain=float(difference.mean()),
+        gain_interval=mean_interval(difference) if n > 1 else None,
+    )
 
 
 def certainty_histogram(

@@ -41,7 +41,7 @@ def test_gain_is_paired_query_by_query():
     """Two of three right against one of three: differences 1, 0, 0 of class 0."""
     model = Answered(TRUE, np.array([0, 0, 2, 1]), ANSWERS.in_episode, 3)
     first, second, third = class_numbers(model, ANSWERS)
-    assert (first.n_asked, second.n_asked, third.n_asked) == (3, 1, 0)
+    assert (first.n_queries, second.n_queries, third.n_queries) == (3, 1, 0)
     assert first.percent == pytest.approx(200 / 3)
     assert first.baseline_percent == pytest.approx(100 / 3)
     assert first.gain == pytest.approx(100 / 3)

@@ -137,7 +137,7 @@ def test_from_videos_to_a_table_and_again_from_the_run(world, place):
 
     arguments = ["evaluation.n_episodes=20", "evaluation.n_way=3"]
     again = call("test.py", "--run", str(run))
-    assert "3-way 1-shot, 20 episodes" in again
+    assert "3-way 1-shot; 20 episodes" in again
     assert (run / "test_3way_1shot_20episodes_episodes.npz").is_file()
 
 
@@ -353,8 +353,8 @@ class TestTwoSources:
         other = ["data.config=others.yaml", "evaluation.baselines=[flow_otam]"]
         assert main(["test", "--run", str(run), "--quiet", *other]) == 0
         said = capsys.readouterr().out
-        assert said.strip().startswith("others, test classes: 5-way 1-shot, 30 episodes")
-        assert "with other settings than an earlier test or than the run" in said.splitlines()[1]
+        assert said.strip().startswith("others, test classes; 5-way 1-shot; 30 episodes")
+        assert "; other data or settings: others-" in said.splitlines()[1]
         (file,) = run.glob(f"{PLAIN}_on_others-??????.json")
         assert f"result: {file}" in said
         result = json.loads(file.read_text())

@@ -21,7 +21,7 @@ from safetensors.numpy import save as to_safetensors
 from mdmf.data.features.store import MANIFEST, StoreSettings, check_settings
 from mdmf.data.video.opening import FRAME_SUFFIXES
 from mdmf.encoders.clip import FrozenEncoder
-from mdmf.files import file_sha256, write_atomic
+from mdmf.files import file_sha256, json_sha256, write_atomic
 
 
 def content_key(path: Path) -> str:
@@ -51,7 +51,7 @@ class ClipFiles:
     def __init__(self, parent: Path, asked: StoreSettings) -> None:
         # What decides random views alone must not part test views that are the same.
         self.asked = replace(asked, n_variants=1, crop_scale_min=1.0, jitter=False, flip=False, seed=0)
-        key = hashlib.sha256(json.dumps(self.asked.to_json(), sort_keys=True).encode()).hexdigest()[:10]
+        key = json_sha256(self.asked.to_json())[:10]
         self.folder = parent / f"{asked.modality}-{key}"
 
     def read(self, key: str, part: str) -> dict[str, np.ndarray] | None:

@@ -61,16 +61,6 @@ def test_resume_refuses_another_method_or_other_settings_of_it(tmp_path, model, 
         run.check_same(check_settings(changed, source="test"))
 
 
-def test_metrics_after_the_resumed_step_and_half_lines_are_cut(tmp_path):
-    run = RunFolder.create(small_settings(tmp_path))
-    for step in (1, 2, 3):
-        run.append_metrics({"kind": "train", "step": step})
-    with run.metrics.open("a") as file:
-        file.write('{"kind": "tr')
-    run.cut_metrics(2)
-    assert [json.loads(line)["step"] for line in run.metrics.read_text().splitlines()] == [1, 2]
-
-
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="is not a run folder"):
         RunFolder.open(tmp_path)

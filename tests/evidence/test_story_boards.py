@@ -137,8 +137,8 @@ def opened_small(**bad) -> OpenedTest:
     names = tuple(f"class {number}" for number in range(6))
     return OpenedTest(
         settings=settings,
-        result={"protocol": {"n_episodes": 20, "split": "test"}, "text_weight": 0},
-        saved={"m2df/posterior": posterior.astype(np.float16)},
+        result=SimpleNamespace(protocol=SimpleNamespace(n_episodes=20, split="test"), text_weight=0),
+        saved=SimpleNamespace(answers={"m2df": SimpleNamespace(posterior=posterior.astype(np.float16))}),
         workspace=SimpleNamespace(
             index=SimpleNamespace(classes={"test": names}), video_ids=np.array([f"video {row}" for row in range(48)])
         ),
@@ -176,7 +176,7 @@ def test_a_board_shows_what_the_model_says_of_this_query(place):
 
 def test_an_answer_that_was_another_in_the_test_is_not_shown():
     opened = opened_small()
-    opened.saved["m2df/posterior"][2, 1] = [1, 0, 0]
+    opened.saved.answers["m2df"].posterior[2, 1] = [1, 0, 0]
     with pytest.raises(ValueError, match="the model answers otherwise than in the test"):
         _board(opened, Choice("best", 2, 1))
 

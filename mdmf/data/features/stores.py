@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ from mdmf.data.sources.flow_files import find_flow_folder
 from mdmf.data.sources.optical_flow import check_flow_method
 from mdmf.device import resolve_device
 from mdmf.encoders.clip import FrozenEncoder
+from mdmf.files import json_sha256
 from mdmf.settings import EncoderSettings, Settings
 from mdmf.structures import FlowRule, VideoRecord
 
@@ -104,7 +104,7 @@ class FeatureStores:
         if own is not None and not self._corruption:
             return own
         content = [self.asked(source).to_json(), self._video_sizes]
-        key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
+        key = json_sha256(content)[:10]
         parts = [data.name, *(["flow"] if source == "flow" else []), key]
         return (Path("stores") if own is None else own.parent) / "-".join(parts)
 
@@ -124,7 +124,7 @@ class FeatureStores:
                 sizes.append((record.video_id, content_size(find_flow_folder(folder or Path(), record.video_id))))
             except ValueError:
                 sizes.append((record.video_id, -1))
-        return hashlib.sha256(json.dumps(sorted(sizes)).encode()).hexdigest()[:16]
+        return json_sha256(sorted(sizes))[:16]
 
     def extract(self) -> ExtractionSummary:
         """Finish the stores, from where any earlier run stopped; each video is decoded once for all of them."""

@@ -230,7 +230,7 @@ def method_settings(values: Any) -> MethodSettings:
     return entry.settings.model_validate({**preset.get("model", {}), **given})  # type: ignore[no-any-return]
 
 
-Method = Annotated[SerializeAsAny[MethodSettings], BeforeValidator(method_settings)]
+MethodField = Annotated[SerializeAsAny[MethodSettings], BeforeValidator(method_settings)]
 
 
 class SingleSourceSettings(MethodSettings):
@@ -301,7 +301,7 @@ class EvaluationSettings(Section):
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="of the weights that embed test videos; bfloat16 pays where the processor has it"
     )
-    baselines: tuple[Method, ...] = Field((), description="methods without training, on the same episodes")
+    baselines: tuple[MethodField, ...] = Field((), description="methods without training, on the same episodes")
 
     @field_validator("baselines")
     @classmethod
@@ -340,7 +340,7 @@ class Settings(Section):
     frames: FrameSettings = FrameSettings()
     encoder: EncoderSettings = EncoderSettings()
     episode: EpisodeSettings = EpisodeSettings()
-    model: Method = Field({"name": DEFAULT_METHOD}, validate_default=True)
+    model: MethodField = Field({"name": DEFAULT_METHOD}, validate_default=True)
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     corrupt: CorruptSettings = CorruptSettings()

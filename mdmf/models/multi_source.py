@@ -8,11 +8,13 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 from torch import nn
 
-from mdmf.distances.video import VideoDistance
 from mdmf.layers.heads import TemporalHead
 from mdmf.models.branch import Branch, PrototypeBranch
-from mdmf.models.registry import FeatureInfo, make_method
-from mdmf.settings import AlignmentSettings, Method, MethodSettings, SingleSourceSettings
+from mdmf.models.method import LossWeights, Method
+from mdmf.models.registry import FeatureInfo, make_method, video_distance
+from mdmf.mutual.fuse import mutual_fusion
+from mdmf.mutual.selection import Strategy
+from mdmf.settings import AlignmentSettings, MethodField, MethodSettings, SingleSourceSettings
 
 
 class HeadSettings(AlignmentSettings):
@@ -47,7 +49,9 @@ class MultiSourceSettings(HeadSettings):
     """
 
     sources: tuple[str, ...] = Field(("rgb", "flow"), min_length=1, description="names of the sources, in order")
-    of: Method | None = Field(None, description="the method whose branch each source is given; default: a head (ours)")
+    of: MethodField | None = Field(
+        None, description="the method whose branch each source is given; default: a head (ours)"
+    )
     temperature: float = Field(1.0, gt=0, description="of the fused logits")
 
     @field_validator("sources")
@@ -123,12 +127,7 @@ def head_branch(
     return PrototypeBranch(
         head(sizes, settings.head_size or sizes[0], **settings.layer_settings),
         sources=sources,
-        distance=VideoDistance(
-            name=settings.distance,
-            otam_temperature=settings.otam_temperature,
-            otam_directions=settings.otam_directions,
-            eps=settings.cosine_eps,
-        ),
+        distance=video_distance(settings.distance, settings),
         temperature=settings.branch_temperature,
     )
 
@@ -151,3 +150,16 @@ def source_branches(settings: MultiSourceSettings, features: FeatureInfo) -> dic
     if settings.of is None:
         return {source: head_branch(settings, features, sources=[source]) for source in settings.sources}
     return {source: branch_of(settings.of, features, source=source) for source in settings.sources}
+
+
+def mutual_method(settings: MutualSettings, features: FeatureInfo, selection: nn.Module) -> Method:
+    """A branch for each source; the selection says which teaches and how much each weighs."""
+    branches = source_branches(settings, features)
+    return Method(
+        branches,
+        selection=Strategy(selection, strategy=settings.strategy),
+        fusion=mutual_fusion(settings.fusion, list(branches), temperature=settings.temperature),
+        loss_weights=LossWeights(settings.distill_weight),
+        detach_teacher=settings.detach_teacher,
+        cross_entropy=settings.cross_entropy,
+    )

@@ -119,8 +119,8 @@ def _without_preset(values: dict[str, Any]) -> dict[str, Any]:
     for section, defaults in preset.items():
         given = values.get(section)
         if isinstance(given, dict):
-            kept = {key: value for key, value in given.items() if defaults.get(key, _MISSING) != value}
-            values = {**values, section: kept}
+            explicit = {key: value for key, value in given.items() if defaults.get(key, _MISSING) != value}
+            values = {**values, section: explicit}
     return values
 
 
@@ -238,8 +238,8 @@ def load_settings(path: str | Path, overrides: Iterable[str] = ()) -> Settings:
         FileNotFoundError: if the file, or its base, does not exist.
         ConfigError: listing every unknown key (with the nearest right one), wrong type and impossible value at once.
     """
-    found = find_config(path)
-    values = _read_with_base(found)
+    file = find_config(path)
+    values = _read_with_base(file)
     overrides = sorted(overrides, key=lambda assignment: not assignment.startswith("data.config="))  # the whole first
     if any(assignment.startswith("model.preset=") for assignment in overrides):
         values = _without_preset(values)
@@ -254,7 +254,7 @@ def load_settings(path: str | Path, overrides: Iterable[str] = ()) -> Settings:
             values = _override(values, assignment)
     output = values.get("output") or {}
     if isinstance(output, Mapping) and output.get("name") is None:
-        values["output"] = {**output, "name": found.stem}
+        values["output"] = {**output, "name": file.stem}
     return check_settings(values, source=str(path))
 
 

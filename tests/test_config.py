@@ -229,8 +229,8 @@ def test_settings_of_a_wrapped_method_are_held_to_it_too(tmp_path):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("name: amfar, sources: [rgb], strategy: mutual", "with one source there is nothing to set by strategy"),
-        ("name: amfir, sources: [flow], fusion: flow", "with one source there is nothing to set by fusion"),
+        ("name: amfar, sources: [rgb], strategy: mutual", "one source has no use for strategy"),
+        ("name: amfir, sources: [flow], fusion: flow", "one source has no use for fusion"),
         ("name: amfir, learn_precision: true", "through the fused answer: set cross_entropy to fused or all"),
         ("name: amfar, head_size: 12", "head_size 12 is not divisible by n_heads=8"),
         ("name: late_fusion, of: m2df, n_heads: 2", "n_heads describe the head that is replaced by of: m2df"),

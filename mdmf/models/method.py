@@ -115,7 +115,7 @@ class Method(nn.Module):
     def extra_losses(
         self, episode: Episode, tokens: Mapping[str, tuple[Tokens, Tokens]], outputs: Mapping[str, BranchOutput]
     ) -> dict[str, Tensor]:
-        """Losses of the method's own, each a scalar named `…_loss`; none by default.
+        """Additional losses of the method, each a scalar named `…_loss`; none by default.
 
         Args:
             episode: with labels in training.
@@ -165,7 +165,7 @@ class Method(nn.Module):
         Args:
             tokens: branch -> (support, query).
             class_text: (E, N, D).
-            support_present: source -> (E, N, K) bool; a source that is not named is there for every video.
+            support_present: source -> (E, N, K) bool; a source that is not named is present for every video.
             query_present: source -> (E, Q) bool, likewise.
         """
         outputs = {}
@@ -207,7 +207,7 @@ class Method(nn.Module):
         Args:
             outputs: of each branch.
             query_labels: (E, Q), for the cross-entropy.
-            losses: of the method's own, to stand beside those of every method.
+            losses: additional losses of the method.
         """
         logits = {name: output.logits for name, output in outputs.items()}  # each (E, Q, N)
         selection = Selection()

@@ -37,7 +37,7 @@ class HeadSettings(AlignmentSettings):
 
     @property
     def layer_settings(self) -> dict[str, Any]:
-        """What a head's layers are made with."""
+        """Arguments of a head's layers."""
         names = ("n_heads", "hidden_size", "attention_dropout", "dropout", "tcn_dropout")
         return {name: getattr(self, name) for name in names}
 
@@ -112,7 +112,7 @@ class MutualSettings(MultiSourceSettings):
             between -= {"cross_entropy", "detach_teacher", "distill_weight"}
             given = sorted(key for key in between if getattr(self, key) != type(self).model_fields[key].default)
             if given:
-                raise ValueError(f"with one source there is nothing to set by {', '.join(given)}")
+                raise ValueError(f"one source has no use for {', '.join(given)}; remove them, or name a second source")
         for key, choices in (("strategy", strategies), ("fusion", fusions)):
             if getattr(self, key) not in choices:
                 raise ValueError(f"{key} must be one of {choices}, got {getattr(self, key)!r}")
@@ -140,7 +140,9 @@ def branch_of(settings: MethodSettings, features: FeatureInfo, *, source: str) -
     """
     method = make_method(settings.model_copy(update={"source": source}), features)
     if len(method.branches) > 1 or method.selector is not None:
-        raise ValueError(f"{settings.name} has several branches or prompts of its own, and cannot be wrapped")
+        raise ValueError(
+            f"{settings.name} has several branches or uses prompts, and cannot be wrapped; take a method of one branch"
+        )
     (branch,) = method.branches.values()
     return branch  # type: ignore[return-value]
 

@@ -1,4 +1,4 @@
-"""Where methods register themselves, and how one is made from its settings."""
+"""The registration of methods, and the construction of a method from its settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ S = TypeVar("S", bound=MethodSettings)
 
 @dataclass(frozen=True)
 class FeatureInfo:
-    """What a method must know of its features before it is made.
+    """Sizes and facts of the features that a method is made for.
 
     Attributes:
         sizes: source -> D.

@@ -21,7 +21,7 @@ def text_settings(model: MethodSettings) -> MethodSettings:
 
 
 def text_model(model: MethodSettings, *, logit_scale: float, feature_size: int) -> nn.Module:
-    """The text's own answer, without any support video, to combine with that of a method."""
+    """The model that answers by the class text alone, to combine with a method."""
     settings = text_settings(model)
     sizes = dict.fromkeys(settings.used_sources, feature_size)
     return build_model(settings, feature_sizes=sizes, logit_scale=logit_scale)

@@ -358,7 +358,7 @@ def test_refuses_what_does_not_go_together(name, settings, message):
 
 @pytest.mark.parametrize("name", MULTI_SOURCE)
 def test_a_method_of_several_branches_cannot_be_wrapped(name):
-    with pytest.raises(ValueError, match="m2df has several branches or prompts of its own, and cannot be wrapped"):
+    with pytest.raises(ValueError, match="m2df has several branches or uses prompts, and cannot be wrapped"):
         build_model(method_settings({"name": name, "of": "m2df"}), feature_sizes={"rgb": 8, "flow": 8})
 
 
@@ -372,8 +372,8 @@ def test_choices_are_those_of_the_sources(name):
     refused("strategy must be one of .*'rgb_teaches', 'flow_teaches'.*got 'all'", strategy="all")
     refused("got 'depth_teaches'", strategy="depth_teaches")
     assert method_settings({"name": name, "sources": ["rgb", "depth"], "strategy": "depth_teaches"})
-    refused("with one source there is nothing to set by strategy", sources=["rgb"], strategy="mutual")
-    refused("with one source there is nothing to set by fusion", sources=["flow"], fusion="flow")
+    refused("one source has no use for strategy", sources=["rgb"], strategy="mutual")
+    refused("one source has no use for fusion", sources=["flow"], fusion="flow")
 
 
 def golden(path, prefix: str = "") -> dict[str, Tensor]:

@@ -59,7 +59,7 @@ def test_with_best_teacher_a_student_is_taught_by_the_most_certain_alone():
         ({"sample_tests": "some"}, "Input should be 'both', 'absolute' or 'relative'"),
         ({"precision": 2}, "precision"),
         ({"views": ["local"]}, "views"),
-        ({"sources": ["rgb"], "sample_tests": "absolute"}, "with one source there is nothing to set by sample_tests"),
+        ({"sources": ["rgb"], "sample_tests": "absolute"}, "one source has no use for sample_tests"),
     ],
 )
 def test_refuses_settings_that_are_none_of_its_own(settings, message):

@@ -261,7 +261,8 @@ def _with_distances_of_model(baselines: Any, model: Any) -> Any:
     """Baselines that are given by their names alone take over how the model measures distances."""
     if not isinstance(baselines, Sequence) or isinstance(baselines, str) or not isinstance(model, Mapping):
         return baselines
-    shared = {key: model[key] for key in AlignmentSettings.__annotations__ if key in model}
+    measuring = model["of"] if isinstance(model.get("of"), Mapping) else model
+    shared = {key: measuring[key] for key in AlignmentSettings.__annotations__ if key in measuring}
     return [with_settings(name, shared) if isinstance(name, str) else name for name in baselines]
 
 

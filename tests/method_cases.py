@@ -5,14 +5,15 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from mdmf.models.branch import Branch, Task, Tokens, logits_from_distance
 from mdmf.models.build import build_model
 from mdmf.models.method import Method
 from mdmf.old_settings import with_settings
 from mdmf.registry import METHODS
 from mdmf.settings import MethodSettings, method_settings
-from mdmf.structures import Episode
+from mdmf.structures import BranchOutput, Episode
 
 SIZES = {"rgb": 8, "flow": 6}
 N_TRAINING_CLASSES = 7
@@ -50,9 +51,11 @@ def random_episode(
 
 
 def small_settings_of(values: str | Mapping[str, Any]) -> MethodSettings:
-    """Settings of a method, with small layers where it has such settings."""
+    """Settings of a method, with small layers where it, or the method that it wraps, has such settings."""
     given = {"name": values} if isinstance(values, str) else dict(values)
-    return method_settings({**with_settings(given["name"], {} if "of" in given else SMALL), **given})
+    if "of" in given:
+        return method_settings({**given, "of": small_settings_of(given["of"])})
+    return method_settings({**with_settings(given["name"], SMALL), **given})
 
 
 def small_method(
@@ -147,3 +150,28 @@ def with_classes_in_order(episode: Episode, order: list[int]) -> Episode:
         class_ids=None if episode.class_ids is None else episode.class_ids[:, order],
         query_labels=torch.tensor(order).argsort()[episode.query_labels],
     )
+
+
+class Adapting(Branch):
+    """A scale that is fitted to each episode's support by a step of gradient descent."""
+
+    def __init__(self) -> None:
+        super().__init__(sources=["rgb"])
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def compare(self, support: Tokens, query: Tokens, task: Task) -> BranchOutput:
+        prototypes = support["frames"].mean(2).mean(-2)  # (E, N, D)
+        scale = self.scale.expand(len(prototypes), 1, 1)
+        loss = (scale * prototypes).square().mean(dim=(1, 2)).sum()
+        (gradient,) = torch.autograd.grad(loss, scale, create_graph=True)
+        distance = torch.cdist((scale - 0.1 * gradient) * query["frames"].mean(-2), prototypes)
+        return BranchOutput(logits_from_distance(distance))
+
+
+class _AdaptingMethod(Method):
+    adapts_at_test = True
+
+
+def adapting_method() -> Method:
+    """A method that needs gradients to answer."""
+    return _AdaptingMethod({"rgb": Adapting()})

@@ -269,6 +269,8 @@ class TestBaselines:
             assert (method.otam_temperature, method.cosine_eps) == (0.2, 0.05)
             assert method.otam_directions == "query_to_support"
         assert zero_shot.cosine_eps == 0.05
+        text = "model: {name: late_fusion, of: {name: bi_mhm, cosine_eps: 0.3}}\nevaluation: {baselines: [otam]}\n"
+        assert self.baselines(tmp_path, text)[0].cosine_eps == 0.3
         assert (flow.table_name, late.table_name) == ("flow_otam", "late_otam")
 
     def test_those_given_with_settings_have_those_alone(self, tmp_path):

@@ -126,7 +126,7 @@ def open_test(folder: Path, result: Result, saved: Episodes, *, allow_code: bool
     workspace.check_stores()
     protocol = result.protocol
     model = workspace.model()
-    if settings.model.is_trained:
+    if workspace.method.is_trained:
         load_weights(_tested_weights(folder, result), model)
     opened = OpenedTest(
         settings=settings,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from method_cases import TRAINED, TRAINING_FREE, small_method
+from method_cases import TRAINED, TRAINING_FREE, adapting_method, small_method
 from small_world import FLOW_D, D, MemoryStore, T, small_bank, small_sampler, two_source_bank
 from torch import nn
 
@@ -19,6 +19,7 @@ from mdmf.models.zoo.m2df import ViewBranch
 from mdmf.settings import method_settings
 from mdmf.structures import BranchOutput
 
+COMPOSITIONS = [{"name": name, "of": "temporal_head"} for name in ("amfir", "late_fusion", "early_concat")]
 BAD = {"bad_rgb": (4, 12, 30), "bad_flow": (0, 9, 10, 33, 47)}
 
 
@@ -59,9 +60,11 @@ def assert_answers_as_the_model(
 
 @pytest.mark.parametrize("missing", [{}, BAD], ids=["complete", "missing"])
 @pytest.mark.parametrize("n_shot", [1, 2])
-@pytest.mark.parametrize("name", TRAINED)
-def test_answers_from_the_cache_are_those_of_any_trained_method(name, n_shot, missing):
-    assert_answers_as_the_model(method(name), two_source_bank(**missing), n_shot=n_shot)
+@pytest.mark.parametrize(
+    "values", [*({"name": name} for name in TRAINED), *COMPOSITIONS], ids=lambda values: " of ".join(values.values())
+)
+def test_answers_from_the_cache_are_those_of_any_trained_method(values, n_shot, missing):
+    assert_answers_as_the_model(method(**values), two_source_bank(**missing), n_shot=n_shot)
 
 
 @pytest.mark.parametrize("name", TRAINING_FREE)
@@ -262,28 +265,9 @@ class TestPartsOfAUsersOwn:
         assert_answers_as_the_model(Method({"statistics": Statistics()}), two_source_bank(), n_shot=2)
 
 
-class Adapting(Branch):
-    """A scale that is fitted to each batch's support by a step of gradient descent."""
-
-    def __init__(self):
-        super().__init__(sources=["rgb"])
-        self.scale = nn.Parameter(torch.ones(()))
-
-    def compare(self, support, query, task):
-        prototypes = support["frames"].mean(2).mean(-2)
-        loss = (self.scale * prototypes).square().mean()
-        (gradient,) = torch.autograd.grad(loss, self.scale, create_graph=True)
-        distance = torch.cdist((self.scale - 0.1 * gradient) * query["frames"].mean(-2), prototypes)
-        return BranchOutput(logits_from_distance(distance))
-
-
-class AdaptingMethod(Method):
-    adapts_at_test = True
-
-
 class TestAMethodThatAdaptsToAnEpisode:
     def test_it_is_called_with_gradients_and_keeps_none(self):
-        model, bank = AdaptingMethod({"rgb": Adapting()}), two_source_bank()
+        model, bank = adapting_method(), two_source_bank()
         evaluation = evaluate(
             {"adapting": model, "amfar": method("amfar")},
             bank,
@@ -302,7 +286,7 @@ class TestAMethodThatAdaptsToAnEpisode:
         assert model.branch("rgb").scale.grad is None
 
     def test_text_beside_it_too(self):
-        model, bank = TextAtTest(AdaptingMethod({"rgb": Adapting()}), text_answer(), weight=0.4), two_source_bank()
+        model, bank = TextAtTest(adapting_method(), text_answer(), weight=0.4), two_source_bank()
         sampler = small_sampler(MemoryStore(), split="test")
         evaluation = evaluate({"both": model}, bank, sampler.batch(0, 4), batch_episodes=2)
         assert evaluation.answers["both"].posterior.shape == (4, 6, 3)

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from method_cases import small_method
+from method_cases import adapting_method, small_method
 from small_world import FLOW_D, D, MemoryStore, small_sampler, two_source_bank
 
 from mdmf.config import check_settings
@@ -172,6 +172,16 @@ def test_a_board_shows_what_the_model_says_of_this_query(place):
             assert row["distances"][branch] == pytest.approx(-float(output.branch_logits[branch][0, q, n]), abs=1e-4)
             expected = alignment_share(costs[branch].costs[0, q, n], costs[branch].align).numpy()
             np.testing.assert_allclose(shares[branch][place], expected, atol=2e-3)
+
+
+def test_a_method_that_adapts_to_an_episode_is_shown_as_it_answers():
+    opened = opened_small()
+    opened.model = adapting_method()
+    posterior = opened.model(opened.bank.episode(opened.rows)).logits.softmax(-1)
+    opened.saved["m2df/posterior"] = posterior.detach().numpy().astype(np.float16)
+    board, shares = _board(opened, Choice("best", 2, 1))
+    assert shares == {}
+    assert len(board["rows"]) == 3
 
 
 def test_an_answer_that_was_another_in_the_test_is_not_shown():

@@ -24,9 +24,15 @@ from torch import Tensor
 from mdmf.models.build import build_model
 from mdmf.models.method import Method
 from mdmf.models.zoo.early_fusion import CoAttention
-from mdmf.settings import method_settings
+from mdmf.registry import METHODS
+from mdmf.settings import SingleSourceSettings, method_settings
 from mdmf.structures import SOURCES, Episode
 
+WRAPPABLE = [
+    name
+    for name in METHODS
+    if issubclass(METHODS[name].settings, SingleSourceSettings) and not METHODS[name].reads_text
+]
 BRANCH_A_SOURCE = [*SELECTING, "late_fusion"]
 THREE = {"rgb": 8, "flow": 6, "depth": 4}
 
@@ -334,6 +340,21 @@ def test_each_source_may_be_given_the_branch_of_another_method(name):
     assert trained.is_trained
     assert build_model(trained, feature_sizes={"rgb": 16, "flow": 16}).has_weights
     assert method_settings({"name": name, "of": "zero_shot"}).reads_text
+
+
+@pytest.mark.parametrize("of", WRAPPABLE)
+def test_any_method_of_one_source_may_be_wrapped(of):
+    """Evidence of the support included: belief is in both sources."""
+    sizes = dict.fromkeys(SOURCES, 8)
+    episode = partly_missing(random_episode(E=3, sizes=sizes))
+    for name in ("amfir", "early_concat"):
+        model = build_model(
+            method_settings({"name": name, "of": small_settings_of(of)}), feature_sizes=sizes, n_frames=3
+        )
+        output = model.eval()(episode)
+        assert torch.isfinite(output.logits).all()
+        assert torch.isfinite(model.total_loss(output))
+        assert (name == "early_concat") or not torch.allclose(output.fusion_weight["rgb"][1, 0], torch.tensor(0.5))
 
 
 @pytest.mark.parametrize("name", MULTI_SOURCE)

@@ -49,6 +49,8 @@ def test_refuses_a_weight_that_is_no_share():
 
 
 def test_the_texts_own_answer_measures_cosines_as_the_method_does():
-    assert text_settings(method_settings({"name": "amfar", "cosine_eps": 0.5})).cosine_eps == 0.5
+    for values in ({"name": "amfar", "cosine_eps": 0.5}, {"name": "late_otam", "cosine_eps": 0.5}):
+        assert text_settings(method_settings(values)).cosine_eps == 0.5
+    assert text_settings(method_settings("amfar")).cosine_eps == 0.01
     (branch,) = text_answer(cosine_eps=0.5).branches.values()
     assert (branch.eps, branch.logit_scale) == (0.5, 10.0)

@@ -6,6 +6,7 @@ q1: rgb (0.8, 0.2), flow (0.6, 0.4);   q2: rgb (0.5, 0.5), flow (0.1, 0.9).
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -351,6 +352,94 @@ def test_views_select_by_both_certainties_and_weigh_by_their_sum():
     assert set(ViewSelection(direction="global_to_local")(outputs).taught) == {("global", "local")}
     with pytest.raises(ValueError, match="needs its text similarity"):
         ViewSelection()(said({"local": EXAMPLE["rgb"], "global": EXAMPLE["flow"]}))
+
+
+THREE = {"rgb": [(0.6, 0.4)], "flow": [(0.9, 0.1)], "depth": [(0.2, 0.8)]}
+
+
+def test_of_three_sources_every_more_certain_one_teaches_every_less_certain_one():
+    """Certainties 0.6, 0.9, 0.8: flow teaches both others, depth teaches rgb; each weighs by its certainty."""
+    selected = ActiveSampleSelection()(said(THREE))
+    assert {pair for pair, queries in selected.taught.items() if queries.all()} == {
+        ("flow", "rgb"),
+        ("flow", "depth"),
+        ("depth", "rgb"),
+    }
+    assert teacher_index(selected.taught, list(THREE)).tolist() == [[-2]]
+    for (teacher, _), weight in selected.teacher_weight.items():
+        close(weight, [[max(THREE[teacher][0])]])
+    close(torch.stack(list(selected.shares.values())), torch.tensor([[[0.6]], [[0.9]], [[0.8]]]) / 2.3)
+
+
+def test_of_several_teachers_of_a_student_the_best_alone_may_teach():
+    """rgb is taught by flow (0.9) and not by depth (0.8), which stays a student of flow; of equal ones the first."""
+    selected = ActiveSampleSelection(best_teacher=True)(said(THREE))
+    taught = {pair for pair, queries in selected.taught.items() if queries.all()}
+    assert taught == {("flow", "rgb"), ("flow", "depth")}
+    equal = ActiveSampleSelection(best_teacher=True)(said({**THREE, "depth": [(0.1, 0.9)]}))
+    assert {pair for pair, queries in equal.taught.items() if queries.all()} == {("flow", "rgb")}
+    with_two, without_option = (
+        ActiveSampleSelection(best_teacher=best_teacher)(random_outputs(E=4)) for best_teacher in (True, False)
+    )
+    assert all(torch.equal(with_two.taught[pair], without_option.taught[pair]) for pair in PAIRS)
+
+
+def test_belief_in_a_third_source_decides_nothing_between_two_but_through_the_consensus():
+    """π of three; the ratio of two, over 0.5 + margin, says who teaches."""
+    selected = ActiveInferenceSelection(margin=0.01)(said(THREE))
+    belief = {name: share.item() for name, share in selected.shares.items()}
+    assert sum(belief.values()) == pytest.approx(1)
+    for (teacher, student), weight in selected.teacher_weight.items():
+        ratio = belief[teacher] / (belief[teacher] + belief[student])
+        assert weight.item() == pytest.approx(ratio, abs=1e-6)
+        assert selected.taught[teacher, student].item() == (ratio > 0.51)
+
+
+@pytest.mark.parametrize(("strategy", "n_pairs"), [("mutual", 6), ("flow_teaches", 2), ("none", 0)])
+def test_strategies_of_three_sources(strategy, n_pairs):
+    selected = Strategy(ActiveSampleSelection(), strategy=strategy)(said(THREE))
+    assert len(selected.taught) == n_pairs
+    assert all(queries.all() for queries in selected.taught.values())
+    assert {teacher for teacher, _ in selected.taught} <= ({"flow"} if strategy == "flow_teaches" else set(THREE))
+
+
+@pytest.mark.parametrize("part", ["all", "masked"])
+def test_three_sources_give_the_golden_selection_loss_gradient_and_answer(shared_data, part):
+    """From another implementation, with all features there and with some missing."""
+    loaded = np.load(shared_data / "golden" / "zoo" / "msource_case.npz")
+    case = {name: torch.from_numpy(loaded[name]) for name in loaded.files if loaded[name].dtype.kind in "fb"}
+    sources = ("a", "b", "c")
+    present = case["in/present"] if part == "masked" else torch.ones_like(case["in/present"])
+    logits = [each.clone().requires_grad_() for each in case["in/logits_each"]]
+    outputs = {
+        name: BranchOutput(
+            logits[m].masked_fill(~present[m][..., None], 0),
+            usable=present[m] if part == "masked" else None,
+            support_evidence=case["in/log_evidence"][m],
+        )
+        for m, name in enumerate(sources)
+    }
+
+    def by_pair(values: dict) -> Tensor:
+        nothing = torch.zeros_like(next(iter(values.values())))
+        return torch.stack([torch.stack([values.get((m, n), nothing) for n in sources]) for m in sources])
+
+    def check(selection, teach: str, loss: str, answer: str) -> Selection:
+        selected = selection(outputs)
+        assert torch.equal(by_pair(selected.taught), case[f"out/{part}.{teach}"])
+        distill = loss_of(outputs, selected)
+        torch.testing.assert_close(distill, case[f"out/{part}.{loss}"], atol=1e-5, rtol=1e-5)
+        gradient = torch.stack(torch.autograd.grad(distill, logits, retain_graph=True))
+        torch.testing.assert_close(gradient, case[f"out/{part}.{loss}_grad"], atol=1e-5, rtol=1e-5)
+        fused = ActiveFusion()(logits_of(outputs), selected.shares)
+        torch.testing.assert_close(fused, case[f"out/{part}.{answer}"], atol=1e-5, rtol=1e-5)
+        return selected
+
+    check(ActiveSampleSelection(), "teach", "amd", "ami")
+    selected = check(ActiveInferenceSelection(), "asi_teach", "amfir_amd", "amfir_ami")
+    close(torch.stack(list(selected.shares.values())), case[f"out/{part}.belief"], atol=1e-5)
+    weights, taught = by_pair(selected.teacher_weight), case[f"out/{part}.asi_teach"]
+    close(weights[taught], case[f"out/{part}.asi_weight"][taught], atol=1e-5)
 
 
 def test_refuses_unknown_choices():

@@ -69,11 +69,11 @@ def in_double(episode: Episode) -> Episode:
     )
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     N=st.integers(2, 24),
     K=st.integers(1, 10),
-    T=st.integers(1, 32),
+    T=st.integers(1, 16),
     temperature=st.floats(0.05, 2),
     queries_per_class=st.integers(1, 3),
     training=st.booleans(),

@@ -11,7 +11,6 @@ alike`: how often a branch answers by a class whose (first) support video is dis
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from pathlib import Path
@@ -28,8 +27,8 @@ def main() -> None:
     parser.add_argument("--test", default="test_5way_1shot", help="name of the test")
     arguments = parser.parse_args()
 
-    from mdmf.engine.metrics import mean_and_spread
-    from mdmf.report.tables import text_table
+    from mdmf.report.table import Table, number
+    from mdmf.statistics import mean_and_spread
 
     found: dict[tuple[str, str], list[dict[str, float]]] = {}
     for folder in arguments.run:
@@ -42,19 +41,21 @@ def main() -> None:
         cells = []
         for column in columns:
             values = [numbers[column] for numbers in by_seed if column in numbers]
-            mean, spread = mean_and_spread(values) if values else (float("nan"), float("nan"))
-            cells.append("" if not values else f"{mean:.1f}" + (f" ± {spread:.1f}" if len(values) > 1 else ""))
+            mean, spread = mean_and_spread(values) if values else (None, None)
+            cells.append(number(mean, ".1f", spread=spread))
         rows.append([config, disguise, *cells])
-    print(text_table(["config", "query", *columns], rows))
+    print(Table("disguises", "", ["config", "query", *columns], rows).text())
 
 
 def by_disguise(folder: Path, test: str) -> dict[str, dict[str, float]]:
     """disguise of the query -> what the run's model did on such queries, in percent."""
+    from mdmf.results import ResultFiles, read_episodes, read_result
     from mdmf.shapes.world import video_disguise
 
-    settings = json.loads((folder / f"{test}.json").read_text())["settings"]
-    shapes, model = settings["data"]["shapes"], settings["model"]["name"]
-    arrays = np.load(folder / f"{test}_episodes.npz", allow_pickle=False)
+    files = ResultFiles(folder, test.removeprefix("test_"))
+    result = read_result(files.result)
+    episodes, shapes = read_episodes(files.episodes, result), result.settings["data"]["shapes"]
+    answers = episodes.answers[result.model]
     disguise_of_video = np.array(
         [
             video_disguise(
@@ -64,24 +65,25 @@ def by_disguise(folder: Path, test: str) -> dict[str, dict[str, float]]:
                 camouflage_share=shapes["camouflage_share"],
                 shake_share=shapes["shake_share"],
             )
-            for class_name, file in (video.split("/") for video in arrays["video_ids"])
+            for class_name, file in (video.split("/") for video in episodes.video_ids)
         ]
     )
-    disguises, labels = disguise_of_video[arrays["query_videos"]], arrays["query_labels"]
-    support = disguise_of_video[arrays["support_videos"][:, :, 0]]  # (n, N)
-    posteriors = {b: arrays[f"{model}/{b}/posterior"] for b in ("rgb", "flow") if f"{model}/{b}/posterior" in arrays}
-    measures = {"fused": arrays[f"{model}/predictions"] == labels}
+    disguises, labels = disguise_of_video[episodes.query], episodes.labels
+    support = disguise_of_video[episodes.support[:, :, 0]]  # (n, N)
+    branches = answers.branch_posteriors
+    posteriors = {branch: branches[branch] for branch in ("rgb", "flow") if branch in branches}
+    measures = {"fused": answers.predictions == labels}
     measures |= {f"{branch} alone": posterior.argmax(-1) == labels for branch, posterior in posteriors.items()}
     if len(posteriors) == 2:
         rgb, flow = (posterior.max(-1).astype(np.float32) for posterior in posteriors.values())
-        if f"{model}/rgb/weight" in arrays:
-            rgb, flow = (arrays[f"{model}/{branch}/weight"].astype(np.float32) for branch in ("rgb", "flow"))
+        if answers.fusion_weights:
+            rgb, flow = (answers.fusion_weights[branch].astype(np.float32) for branch in ("rgb", "flow"))
         measures["trusts rgb"] = (np.sign(rgb - flow) + 1) / 2
     for branch, posterior in posteriors.items():
         measures[f"{branch} takes alike"] = np.take_along_axis(support, posterior.argmax(-1), axis=1) == disguises
     measures["chance"] = (support[:, None, :] == disguises[..., None]).mean(axis=-1)
-    if f"{model}/teacher" in arrays:
-        measures |= {f"taught by {b}": arrays[f"{model}/teacher"] == n for n, b in enumerate(("rgb", "flow"))}
+    if answers.teacher is not None:
+        measures |= {f"taught by {branch}": answers.teacher == n for n, branch in enumerate(("rgb", "flow"))}
     return {
         disguise: {name: 100 * float(values[disguises == disguise].mean()) for name, values in measures.items()}
         for disguise in np.unique(disguises).tolist()

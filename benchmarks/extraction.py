@@ -31,15 +31,15 @@ def main() -> None:
     arguments = parser.parse_args()
 
     from mdmf.config import load_settings
-    from mdmf.report.tables import text_table
+    from mdmf.report.table import Table
+    from mdmf.settings import method_settings
 
-    settings = load_settings(
-        arguments.cfg, [*arguments.overrides, "model={name: late_fusion, of: otam}", "evaluation.baselines=[]"]
-    )
+    settings = load_settings(arguments.cfg, [*arguments.overrides, "evaluation.baselines=[]"])
+    settings = settings.model_copy(update={"model": method_settings({"name": "late_fusion", "of": "otam"})})
     rates = measure(settings, n_videos=arguments.videos, repeats=arguments.repeats)
     alone = rates["encoding alone"]
     rows = [[name, f"{rate:.0f}", f"{rate / alone:.2f}"] for name, rate in rates.items()]
-    print(text_table(["what", "frames/s", "ratio to encoding alone"], rows))
+    print(Table("extraction", "", ["what", "frames/s", "ratio to encoding alone"], rows).text())
     if arguments.json:
         arguments.json.write_text(json.dumps(rates, indent=2) + "\n")
 

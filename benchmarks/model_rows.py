@@ -4,16 +4,17 @@ import statistics
 
 import numpy as np
 import torch
-from mdmf.models.baselines import make_baseline
-from mdmf.models.multi_view import MultiView, make_multi_view
 
 from benchmarks.arithmetic import episode_multiply_adds, matrix_rate, video_multiply_adds
 from benchmarks.feature_world import FeatureWorld
-from benchmarks.plain import PlainMultiView, one_way_otam, otam_baseline
+from benchmarks.plain import PlainM2df, one_way_otam, otam_baseline
 from benchmarks.timing import Row, Timed, timed
 from mdmf.data.features.bank import FeatureBank
 from mdmf.distances.alignment import otam_distance
 from mdmf.engine.evaluator import evaluate
+from mdmf.models.build import build_model
+from mdmf.models.method import Method
+from mdmf.settings import method_settings
 
 N_EPISODES = 10_000
 D, T, HIDDEN = 512, 8, 2048
@@ -24,10 +25,10 @@ def bank_of(world: FeatureWorld) -> FeatureBank:
     return FeatureBank({"rgb": world.open()}, np.arange(len(world.class_ids)), class_text=world.class_text)
 
 
-def m2df(world: FeatureWorld) -> MultiView:
+def m2df(world: FeatureWorld) -> Method:
     """CLIP-M2DF with PyTorch's own starting weights, seeded."""
     torch.manual_seed(0)
-    model = make_multi_view(D, logit_scale=100.0)
+    model = build_model(method_settings("m2df"), feature_sizes={"rgb": D})
     model.set_training_classes(world.class_text)
     return model
 
@@ -59,7 +60,7 @@ def protocol(
 
 def plain_protocol(world: FeatureWorld, *, n_shot: int, n_episodes: int = 24) -> Timed:
     """Seconds that the plain version takes for one test episode."""
-    plain, bank = PlainMultiView(m2df(world).eval()), bank_of(world)
+    plain, bank = PlainM2df(m2df(world).eval()), bank_of(world)
     episode = bank.episode(world.sampler(n_shot=n_shot).batch(0, n_episodes))
     support, query, text = episode.support["rgb"], episode.query["rgb"], episode.class_text
 
@@ -107,7 +108,7 @@ def test_rows(world: FeatureWorld) -> list[Row]:
 
 def baseline_row(world: FeatureWorld, *, n_episodes: int = N_EPISODES) -> Row:
     """The test protocol with the `otam` baseline."""
-    model = make_baseline("otam", logit_scale=100.0)
+    model = build_model(method_settings("otam"), feature_sizes={"rgb": D})
 
     def work() -> None:
         evaluate({"otam": model}, bank_of(world), world.sampler().batch(0, n_episodes), batch_episodes=100)
@@ -161,7 +162,7 @@ def training_row(world: FeatureWorld) -> Row:
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
 
-    plain = PlainMultiView(m2df(world).train())
+    plain = PlainM2df(m2df(world).train())
     plain_optimizer = torch.optim.AdamW(plain.model.parameters(), lr=1e-4)
 
     def plain_work() -> None:

@@ -2,7 +2,7 @@
 
 It is written for reading, in the way in which published code of this field computes: every video of every episode goes
 through the model again, classes are compared one after the other, and the alignment is filled cell by cell. It takes
-weights and numbers from a `MultiView`, and none of its code.
+weights and numbers from an `M2df`, and none of its code.
 """
 
 import math
@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from mdmf.models.multi_view import MultiView
 from torch import Tensor
 from torch.nn import functional
+
+from mdmf.models.zoo.m2df import M2df
 
 VIEWS = ("local", "global")
 
@@ -68,14 +69,14 @@ def otam_baseline(support: Tensor, query: Tensor) -> Tensor:
     return torch.stack([-otam(query, shots.mean(dim=0)) for shots in support], dim=1)
 
 
-class PlainMultiView:
+class PlainM2df:
     """CLIP-M2DF with another model's weights.
 
     Args:
         model: whose weights, numbers and mode (training or not) are taken, as they are when an episode comes.
     """
 
-    def __init__(self, model: MultiView) -> None:
+    def __init__(self, model: M2df) -> None:
         self.model = model
         self.weights: Mapping[str, Tensor] = dict(model.named_parameters())
 
@@ -108,8 +109,8 @@ class PlainMultiView:
             tokens = self.fuse(view, frames, prompts)
             prototypes = [tokens[c * K : (c + 1) * K].mean(dim=0) for c in range(N)]
             of_queries = tokens[N * K :]
-            branch = self.model.views[view]
-            compared = {"temperature": branch.otam_temperature, "directions": branch.otam_directions}
+            distance = self.model.branch(view).distance
+            compared = {"temperature": distance.otam_temperature, "directions": distance.otam_directions}
             view_logits[view] = torch.stack(
                 [-otam(of_queries[:, 1:], prototype[1:], **compared) for prototype in prototypes], dim=1
             )
@@ -151,7 +152,7 @@ class PlainMultiView:
         context = self.local_context(frames) if view == "local" else self.global_context(frames)
         query_tokens = torch.cat([prompts[:, None], context], dim=1)
         value_tokens = torch.cat([prompts[:, None], frames], dim=1)
-        layers = self.model.views[view].fusion.layers
+        layers = self.model.branch(view).fusion.layers
         for number in range(len(layers)):
             query_tokens = self.fusion_layer(f"branches.{view}.fusion.layers.{number}.", query_tokens, value_tokens)
             value_tokens = query_tokens

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.feature_world import make_feature_world
 from benchmarks.model_rows import protocol
 from benchmarks.timing import Timed
-from mdmf.report.tables import text_table
+from mdmf.report.table import Table
 
 SIZES = {
     "episodes": (2_500, 5_000, 10_000, 20_000),
@@ -48,7 +48,7 @@ def growth_table(numbers: list[dict[str, Any]]) -> str:
             more = taken.median - Timed(before["seconds"]).median
             added = f"{1000 * more / (row['size'] - before['size']):.3g} ms"
         lines.append([row["what"], f"{row['size']:,}", str(taken), added])
-    return text_table(["what", "size", "time: median (range)", "each added one"], lines)
+    return Table("growth", "", ["what", "size", "time: median (range)", "each added one"], lines).text()
 
 
 def main() -> None:

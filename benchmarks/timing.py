@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from mdmf.report.tables import text_table
+from mdmf.report.table import Table
 
 
 @dataclass(frozen=True)
@@ -63,4 +63,5 @@ def table(rows: Sequence[Row]) -> str:
         ]
         for row in rows
     ]
-    return text_table(["what", "ours: median (range)", "plain, one episode", "ratio", "asked", "reached"], lines)
+    header = ["what", "ours: median (range)", "plain, one episode", "ratio", "asked", "reached"]
+    return Table("timing", "", header, lines).text()

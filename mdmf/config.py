@@ -14,7 +14,6 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from mdmf.nested import merged
 from mdmf.old_settings import current_method
 from mdmf.old_sources import current_sources
 from mdmf.registry import METHODS, SOURCE_KINDS
@@ -73,6 +72,17 @@ def _read_mapping(path: Path) -> dict[str, Any]:
     return current_sources(values)
 
 
+def _merge(lower: dict[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """`upper` over `lower`, section by section."""
+    merged = dict(lower)
+    for key, value in upper.items():
+        below = merged.get(key)
+        if key in ("model", "of") and isinstance(below, str):  # a method that is given by its name alone
+            below = {"name": below}
+        merged[key] = _merge(below, value) if isinstance(value, Mapping) and isinstance(below, dict) else value
+    return merged
+
+
 def _read_with_base(path: Path) -> dict[str, Any]:
     values = _read_mapping(path)
     base = values.pop("base", None)
@@ -84,7 +94,7 @@ def _read_with_base(path: Path) -> dict[str, Any]:
     lower = _read_mapping(base_path)
     if "base" in lower:
         raise ConfigError(f"{path}: its base {str(base)!r} has a base of its own; at most one is allowed")
-    return merged(lower, values)
+    return _merge(lower, values)
 
 
 def _override(values: dict[str, Any], assignment: str) -> dict[str, Any]:
@@ -98,7 +108,7 @@ def _override(values: dict[str, Any], assignment: str) -> dict[str, Any]:
         raise ConfigError(str(error)) from None
     for part in reversed(key.split(".")):
         nested = {part: nested}
-    return merged(values, current_sources(nested))
+    return _merge(values, current_sources(nested))
 
 
 def _without_preset(values: dict[str, Any]) -> dict[str, Any]:
@@ -111,8 +121,8 @@ def _without_preset(values: dict[str, Any]) -> dict[str, Any]:
     for section, defaults in preset.items():
         given = values.get(section)
         if isinstance(given, dict):
-            kept = {key: value for key, value in given.items() if defaults.get(key, _MISSING) != value}
-            values = {**values, section: kept}
+            explicit = {key: value for key, value in given.items() if defaults.get(key, _MISSING) != value}
+            values = {**values, section: explicit}
     return values
 
 
@@ -210,26 +220,39 @@ def _choices(annotation: Any) -> list[str]:
     return _choices(others[0]) if len(others) == 1 else []
 
 
-def _method_setting_names(model: Any) -> list[str]:
-    """The settings of the method that a `model` section names."""
-    name = current_method({"name": DEFAULT_METHOD, **model})["name"] if isinstance(model, Mapping) else model
+def _method_setting_names(method: Any, place: str) -> list[str]:
+    """The settings of the method that stands at this place of the settings, and of a method that it wraps."""
+    given = current_method({"name": DEFAULT_METHOD, **method}) if isinstance(method, Mapping) else {"name": method}
+    name = given["name"]
     if not isinstance(name, str) or name not in METHODS:
         return []
-    return [f"model.{key}" for key in METHODS[name].settings.model_fields]
+    inner = _method_setting_names(given["of"], f"{place}.of") if "of" in given else []
+    return [f"{place}.{key}" for key in METHODS[name].settings.model_fields] + inner
 
 
-def _describe(error: Mapping[str, Any], model: Any) -> str:
-    """One line for one pydantic error in settings with this `model` section."""
+def _known_names(values: Mapping[str, Any]) -> list[str]:
+    """Every setting that these settings may have, with those of the methods that they name."""
+    evaluation = values.get("evaluation")
+    baselines = evaluation.get("baselines") if isinstance(evaluation, Mapping) else None
+    methods = dict(enumerate(baselines)) if isinstance(baselines, list | tuple) else {}
+    names = [name for name, _ in setting_names()] + _method_setting_names(values.get("model", DEFAULT_METHOD), "model")
+    for source in values.get("sources") or {}:
+        names += [f"sources.{source}.{key}" for kind in SOURCE_KINDS for key in SOURCE_KINDS[kind].model_fields]
+    for number, baseline in methods.items():
+        names += _method_setting_names(baseline, f"evaluation.baselines.{number}")
+    return names
+
+
+def _describe(error: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+    """One line for one pydantic error in these settings."""
     place = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        known = [name for name, _ in setting_names()] + _method_setting_names(model)
-        if error["loc"][0] == "sources":
-            keys = dict.fromkeys(key for kind in SOURCE_KINDS for key in SOURCE_KINDS[kind].model_fields)
-            known += [f"sources.{error['loc'][1]}.{key}" for key in keys]
-        sections = list(Settings.model_fields)
-        nearest = difflib.get_close_matches(place, known + sections, n=1, cutoff=0.5)
+        section, _, key = place.rpartition(".")
+        known = [name.rpartition(".") for name in [*_known_names(values), *Settings.model_fields]]
         # A key may be right and only its section wrong: `training.n_shot`.
-        nearest = [name for name in known if name.split(".")[-1] == place.split(".")[-1]][:1] or nearest
+        nearest = ["".join(name) for name in known if name[2] == key]
+        beside = [name[2] for name in known if name[0] == section]
+        nearest += [f"{section}.{name}".strip(".") for name in difflib.get_close_matches(key, beside, n=1)]
         return f"{place}: unknown setting" + (f"; did you mean {nearest[0]}?" if nearest else "")
     message = error["msg"].removeprefix("Value error, ")
     shown = "" if error["type"] == "value_error" else f" (got {error['input']!r})"
@@ -245,7 +268,7 @@ def check_settings(values: Mapping[str, Any], *, source: str) -> Settings:
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        lines = [_describe(one, values.get("model")) for one in error.errors()]
+        lines = [_describe(one, values) for one in error.errors()]
         raise ConfigError(f"{source} has {len(lines)} error(s):\n  " + "\n  ".join(lines)) from None
 
 
@@ -259,8 +282,8 @@ def load_settings(path: str | Path, overrides: Iterable[str] = ()) -> Settings:
         FileNotFoundError: if the file, or its base, does not exist.
         ConfigError: listing every unknown key (with the nearest right one), wrong type and impossible value at once.
     """
-    found = find_config(path)
-    values = _read_with_base(found)
+    file = find_config(path)
+    values = _read_with_base(file)
     overrides = sorted(overrides, key=lambda assignment: not assignment.startswith("data.config="))  # the whole first
     if any(assignment.startswith("model.preset=") for assignment in overrides):
         values = _without_preset(values)
@@ -276,7 +299,7 @@ def load_settings(path: str | Path, overrides: Iterable[str] = ()) -> Settings:
             values = _override(values, assignment)
     output = values.get("output") or {}
     if isinstance(output, Mapping) and output.get("name") is None:
-        values["output"] = {**output, "name": found.stem}
+        values["output"] = {**output, "name": file.stem}
     return check_settings(values, source=str(path))
 
 

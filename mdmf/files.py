@@ -1,9 +1,11 @@
 """Files that are there whole or not at all, and their names by content."""
 
 import hashlib
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 _PARTIAL = ".part"
 
@@ -21,6 +23,16 @@ def write_atomic(path: Path, content: bytes) -> None:
     except OSError:
         partial.unlink(missing_ok=True)
         raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically; a number that is not finite is an error, not `NaN`."""
+    write_atomic(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def json_sha256(value: Any, more: bytes = b"") -> str:
+    """Names plain values, and bytes beside them, by their content; the order of keys does not count."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode() + more).hexdigest()
 
 
 def file_sha256(path: Path) -> str:

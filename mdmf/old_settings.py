@@ -12,6 +12,7 @@ logger = logging.getLogger(__name__)
 
 _DISTANCES = ("prototype", "frame_wise", "otam", "bi_mhm")
 _FLAT_SECTION = {"views", "modalities", "options", "selector_test"}  # only a resolved 0.1 section has all of them
+_UNSET = {"cross_entropy": None, "fusion": "active"}  # written by 0.1 also for methods without such a setting
 
 
 def current_method(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,12 +49,17 @@ def _composition(prefix: str, method: str, given: dict[str, Any]) -> dict[str, A
 
 
 def _without_foreign_keys(given: dict[str, Any]) -> dict[str, Any]:
-    """0.1 wrote the settings of all methods into every run; null stood for the method's own default."""
+    """The settings of the named method only: 0.1 wrote those of all methods into every run."""
     fields = METHODS[str(given["name"])].settings.model_fields
-    kept = {key: value for key, value in given.items() if key in fields and (key, value) != ("cross_entropy", None)}
-    if isinstance(kept.get("of"), Mapping):
-        kept["of"] = {"name": kept["of"]["name"], **_known(kept["of"]["name"], kept["of"])}
-    return kept
+    foreign = {key for name in METHODS for key in METHODS[name].settings.model_fields} - fields.keys()
+    method_values = {
+        key: value for key, value in given.items() if key not in foreign and (key, value) not in _UNSET.items()
+    }
+    if "of" not in method_values:
+        return method_values
+    return {
+        key: method_values[key] for key in ("name", "text_weight", "of")
+    }  # late_*: it read those of its distance alone
 
 
 def _known(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:

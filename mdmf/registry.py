@@ -1,4 +1,4 @@
-"""Parts that register themselves by name, each from a file of its own: methods, kinds of sources, listing formats.
+"""Plug-ins by name, one file each: methods, kinds of sources, listing formats.
 
 A new part is a new file in the registry's package; nothing else names it.
 """
@@ -31,7 +31,7 @@ class Registry(Generic[T]):
         self._is_loaded = False
 
     def add(self, name: str, entry: T, *, module: str) -> None:
-        """Register an entry of a module; a module that is imported again replaces its own.
+        """Register an entry of a module; a module that is imported again replaces its entry.
 
         Raises:
             ValueError: if another module has registered the name.
@@ -66,7 +66,7 @@ class Registry(Generic[T]):
         self._is_loaded = True
 
 
-# Filled by the files of the packages; what an entry is, the package's own documentation says.
+# Filled when the packages are imported; each package documents its entries.
 METHODS: Registry[Any] = Registry("method", "mdmf.models.zoo")
 SOURCE_KINDS: Registry[Any] = Registry("kind of source", "mdmf.data.sources")
 LISTING_FORMATS: Registry[Any] = Registry("listing format", "mdmf.data.listing")

@@ -259,7 +259,7 @@ def method_settings(values: Any) -> MethodSettings:
     return entry.settings.model_validate({**preset.get("model", {}), **given})  # type: ignore[no-any-return]
 
 
-Method = Annotated[SerializeAsAny[MethodSettings], BeforeValidator(method_settings)]
+MethodField = Annotated[SerializeAsAny[MethodSettings], BeforeValidator(method_settings)]
 
 
 class SingleSourceSettings(MethodSettings):
@@ -290,7 +290,8 @@ def _with_distances_of_model(baselines: Any, model: Any) -> Any:
     """Baselines that are given by their names alone take over how the model measures distances."""
     if not isinstance(baselines, Sequence) or isinstance(baselines, str) or not isinstance(model, Mapping):
         return baselines
-    shared = {key: model[key] for key in AlignmentSettings.__annotations__ if key in model}
+    measuring = model["of"] if isinstance(model.get("of"), Mapping) else model
+    shared = {key: measuring[key] for key in AlignmentSettings.__annotations__ if key in measuring}
     return [with_settings(name, shared) if isinstance(name, str) else name for name in baselines]
 
 
@@ -330,7 +331,7 @@ class EvaluationSettings(Section):
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="of the weights that embed test videos; bfloat16 pays where the processor has it"
     )
-    baselines: tuple[Method, ...] = Field((), description="methods without training, on the same episodes")
+    baselines: tuple[MethodField, ...] = Field((), description="methods without training, on the same episodes")
 
     @field_validator("baselines")
     @classmethod
@@ -380,7 +381,7 @@ class Settings(Section):
     frames: FrameSettings = FrameSettings()
     encoder: EncoderSettings = EncoderSettings()
     episode: EpisodeSettings = EpisodeSettings()
-    model: Method = Field({"name": DEFAULT_METHOD}, validate_default=True)
+    model: MethodField = Field({"name": DEFAULT_METHOD}, validate_default=True)
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     corrupt: CorruptSettings = CorruptSettings()

@@ -251,3 +251,11 @@ class EpisodeOutput:
     certainty: dict[str, Tensor] = field(default_factory=dict)
     teacher: Tensor | None = None
     fusion_weight: dict[str, Tensor] = field(default_factory=dict)
+
+    def detach(self) -> EpisodeOutput:
+        """The same without gradients."""
+        named: dict[str, Any] = {
+            name: {key: value.detach() for key, value in getattr(self, name).items()}
+            for name in ("branch_logits", "losses", "certainty", "fusion_weight")
+        }
+        return replace(self, logits=self.logits.detach(), **named)

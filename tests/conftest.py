@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Model hubs are never asked by a test: a missing file must fail at once and in the same way everywhere.
@@ -26,3 +27,22 @@ def shared_data() -> Path:
 def short_form() -> bool:
     """Whether tests marked `slow` take their short form (`MDMF_SHORT=1`, as in CI)."""
     return os.environ.get("MDMF_SHORT", "") == "1"
+
+
+@pytest.fixture
+def write_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], str]]:
+    """Writes a Python module of this name; its import and the methods that it registers are forgotten afterwards."""
+    from mdmf.registry import METHODS
+
+    monkeypatch.setattr(METHODS, "_entries", {name: METHODS[name] for name in METHODS})
+    monkeypatch.syspath_prepend(tmp_path)
+    names = []
+
+    def write(name: str, text: str) -> str:
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+        names.append(name)
+        return name
+
+    yield write
+    for name in names:
+        sys.modules.pop(name, None)

@@ -13,7 +13,8 @@ def result_values(models: dict[str, Any], *, settings: dict[str, Any], **changes
     numbers = {"accuracy_percent": 50.0, "interval": 1.0, "per_class_percent": {}, "branches": {}}
     return {
         "data": "clips",
-        "protocol": PROTOCOL,
+        "model": settings.get("model", {}).get("name", list(models)[-1]),
+        "protocol": dict(PROTOCOL),
         "checkpoint": None,
         "checkpoint_sha256": None,
         "settings": settings,

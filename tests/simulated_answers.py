@@ -4,7 +4,7 @@ from math import erf, sqrt
 
 import numpy as np
 
-from mdmf.studies.video_bootstrap import AskedVideos
+from mdmf.results import EpisodeVideos
 
 QUERY, SUPPORT, DISTRACTOR, PAIR = 0.6, 0.6, -0.3, 0.4  # standard deviations of effects; a probit's noise has 1
 SHARED = 0.5  # of the variance of videos and of the noise is common to both models
@@ -12,20 +12,20 @@ SHARED = 0.5  # of the variance of videos and of the noise is common to both mod
 
 def draw_episodes(
     rng: np.random.Generator, *, n: int, n_classes: int, n_videos: int, n_way: int, n_shot: int, n_query: int
-) -> AskedVideos:
+) -> EpisodeVideos:
     """n episodes of `n_videos` videos a class; none is twice in an episode."""
     classes = rng.random((n, n_classes)).argsort(axis=1)[:, :n_way]
     videos = rng.random((n, n_way, n_videos)).argsort(axis=2)[:, :, : n_shot + n_query] + n_videos * classes[..., None]
     labels = np.broadcast_to(np.repeat(np.arange(n_way), n_query), (n, n_way * n_query))
-    return AskedVideos(classes, videos[:, :, :n_shot], videos[:, :, n_shot:].reshape(n, -1), labels)
+    return EpisodeVideos(classes, videos[:, :, :n_shot], videos[:, :, n_shot:].reshape(n, -1), labels)
 
 
-def fresh_episodes(rng: np.random.Generator, *, n: int, n_classes: int, n_way: int) -> AskedVideos:
+def fresh_episodes(rng: np.random.Generator, *, n: int, n_classes: int, n_way: int) -> EpisodeVideos:
     """n 1-shot episodes of one query per class; no video ever comes back."""
     classes = rng.random((n, n_classes)).argsort(axis=1)[:, :n_way]
     numbers = np.arange(2 * n * n_way).reshape(2, n, n_way)
     labels = np.broadcast_to(np.arange(n_way), (n, n_way))
-    return AskedVideos(classes, numbers[0][..., None], numbers[1], labels)
+    return EpisodeVideos(classes, numbers[0][..., None], numbers[1], labels)
 
 
 def _mixed(rng: np.random.Generator, common: np.ndarray) -> np.ndarray:
@@ -33,7 +33,7 @@ def _mixed(rng: np.random.Generator, common: np.ndarray) -> np.ndarray:
     return sqrt(SHARED) * common + sqrt(1 - SHARED) * rng.normal(size=common.shape)
 
 
-def answer(rng: np.random.Generator, asked: AskedVideos, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+def answer(rng: np.random.Generator, asked: EpisodeVideos, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """What two models answer, and the true difference of their accuracies over all videos of these classes.
 
     A query is right if its class's level, the ease of its video, the quality of the support of its class and of the

@@ -15,7 +15,7 @@ from mdmf.models.build import build_model
 from mdmf.settings import Settings
 
 N_CLASSES, N_VIDEOS, T, D = 6, 8, 4, 8
-FLOW_D = 5
+FLOW_D = 6
 
 
 class MemoryStore:

@@ -43,8 +43,8 @@ def test_no_more_multiply_adds_are_counted_than_are_done(world, T):
     """PyTorch's own counter sees padding and unused steps as well, so that it is an upper bound, and not a far one."""
     model = m2df(world).eval()
     with FlopCounterMode(display=False) as counter:
-        for view in model.views.values():
-            view.fuse(torch.randn(1, T, 512), torch.randn(1, 512))
+        for view in model.branches.values():
+            view.embed({"rgb": torch.randn(1, T, 512)}, torch.randn(1, 512))
     ours = video_multiply_adds(T=T, D=512, hidden=2048, trains=False)
     assert 0.5 < ours / (counter.get_total_flops() / 2) <= 1
 

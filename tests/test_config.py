@@ -2,26 +2,25 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
 from mdmf.config import ConfigError, dump_settings, find_config, load_settings, setting_names
-from mdmf.models import build
-from mdmf.models.baselines import BASELINES
 from mdmf.models.build import build_model
-from mdmf.models.multi_modal import MULTI_MODAL
+from mdmf.registry import METHODS
 from mdmf.resources import resource_folder
-from mdmf.settings import (
-    _M2DF_ONLY,
-    _MULTI_MODAL_ONLY,
-    BaselineName,
-    ModelSettings,
-    Settings,
-    TrainedName,
-)
+from mdmf.settings import MethodSettings, Settings
 
 CONFIGS = sorted(resource_folder("configs").rglob("*.yaml"))
+
+
+COMPOSITIONS = [
+    "otam, source: depth",
+    "late_otam, cosine_eps: 0.5",
+    "late_fusion, sources: [depth, rgb], of: {name: temporal_head, n_heads: 2}",
+    "early_concat, of: {name: otam, otam_temperature: 0.2}",
+    "module, module: 'mine:make', options: {depth: 3}",
+]
 
 
 def write(folder: Path, text: str, name: str = "mine.yaml") -> Path:
@@ -112,11 +111,11 @@ def test_resolved_settings_read_back_the_same(tmp_path):
     assert load_settings(write(tmp_path, dump_settings(settings), "again.yaml")) == settings
 
 
-def test_resolved_settings_of_two_modalities_read_back_the_same(tmp_path):
+def test_resolved_settings_of_two_sources_read_back_the_same(tmp_path):
     text = """
         data: {root: some/where, shapes: {shake_share: 0.3}}
         sources: {flow: {method: disk, folder: some/flow, step: 2, encoder: {model: another}}}
-        model: {name: amfar, modalities: [flow, rgb], strategy: mutual, cross_entropy: all}
+        model: {name: amfar, sources: [flow, rgb], strategy: mutual, cross_entropy: all}
         evaluation: {baselines: [flow_otam, late_otam]}
         corrupt: {rgb: noise:0.10, seed: 2}
     """
@@ -126,11 +125,9 @@ def test_resolved_settings_of_two_modalities_read_back_the_same(tmp_path):
     assert again.sources["flow"].folder == Path("some/flow")
 
 
-@pytest.mark.parametrize("name", get_args(TrainedName))
-def test_resolved_settings_of_any_model_read_back_the_same(tmp_path, name):
-    """They name every setting, those of other models too: at its default none is foreign."""
-    own = ", module: 'mine:make', options: {depth: 3}" if name == "module" else ""
-    settings = load_settings(write(tmp_path, f"model: {{name: {name}{own}}}\n"))
+@pytest.mark.parametrize("model", [*(name for name in METHODS if name != "module"), *COMPOSITIONS])
+def test_resolved_settings_of_any_method_read_back_the_same(tmp_path, model):
+    settings = load_settings(write(tmp_path, f"model: {{name: {model}}}\n"))
     assert load_settings(write(tmp_path, dump_settings(settings))) == settings
 
 
@@ -158,9 +155,12 @@ def test_resolved_settings_of_any_model_read_back_the_same(tmp_path, name):
         ("corrupt: {rgb: noize:0.1}", r"corrupt\.rgb: unknown kind of corruption 'noize'; did you mean noise\?"),
         ("corrupt: {flow: drop:2}", r"corrupt\.flow: the strength of drop is a share, at most 1, got 2"),
         ("corrupt: {rgb: noise}", r"corrupt\.rgb: cannot read the corruption 'noise'; expected kind:strength"),
-        ("model: {modalities: [rgb, rgb]}", "modalities must be different"),
-        ("model: {modalities: []}", r"model\.modalities: .*at least 1"),
-        ("model: {name: amfr}", r"model\.name.*: Input should be 'm2df', 'amfar'"),
+        ("model: {name: amfar, sources: [rgb, rgb]}", "sources must be different"),
+        ("model: {name: amfar, sources: []}", r"model\.sources: .*at least 1"),
+        ("model: {name: amfr}", r"model: unknown method 'amfr'; did you mean 'amfi?a?r'\? Known: amfar, amfir, "),
+        ("model: otamm", r"model: unknown method 'otamm'; did you mean 'otam'"),
+        ("model: [otam]", r"model: expected the name of a method or its settings, got \['otam'\]"),
+        ("model: {name: otam, source: 2d}", r"model\.source: String should match pattern"),
         ("data: {group_pattern: '(a)(b)'}", "needs exactly one"),
         ("data: {group_pattern: '('}", "is no regular expression"),
         ("model: {text_weight: 1.5}", "text_weight must be in"),
@@ -175,87 +175,154 @@ def test_refuses_with_a_reason(tmp_path, text, message):
 
 
 @pytest.mark.parametrize(
-    ("model", "foreign"),
+    ("model", "foreign", "nearest"),
     [
-        ("name: m2df, strategy: mutual", "model 'm2df' has no setting strategy"),
-        ("name: m2df, modalities: [rgb], distance: prototype", "model 'm2df' has no setting modalities, distance"),
-        ("name: amfar, views: [local]", "model 'amfar' has no setting views"),
-        ("name: amfar, precision: 2", "model 'amfar' has no setting precision"),
-        ("name: amfar, preset: released", "model 'amfar' has no setting preset"),
-        ("name: amfir, sample_tests: absolute", "model 'amfir' has no setting sample_tests"),
-        ("name: late_fusion, strategy: none", "model 'late_fusion' has no setting strategy"),
-        ("name: late_fusion, fusion: sum", "model 'late_fusion' has no setting fusion"),
-        ("name: early_concat, modalities: [rgb]", "model 'early_concat' has no setting modalities"),
-        ("name: early_attention, learn_precision: true", "model 'early_attention' has no setting learn_precision"),
-        ("name: amfar, modalities: [rgb], strategy: mutual", "with one modality there is nothing to set by strategy"),
-        ("name: amfir, modalities: [flow], fusion: flow", "with one modality there is nothing to set by fusion"),
-        ("name: amfir, depth: 2", "model 'amfir' has no setting depth"),
-        ("name: amfir, learn_precision: true", "through the fused answer: set cross_entropy to fused or all"),
-        ("name: amfar, head_size: 12", "head_size 12 is not divisible by n_heads=8"),
+        ("name: m2df", "strategy: mutual", None),
+        ("name: m2df", "distance: prototype", None),
+        ("name: m2df", "viws: [local]", "views"),
+        ("name: amfar", "views: [local]", None),
+        ("name: amfar", "precision: 2", None),
+        ("name: amfar", "preset: released", None),
+        ("name: amfar", "stratgy: none", "strategy"),
+        ("name: amfir", "sample_tests: absolute", None),
+        ("name: amfir", "precison: 2", "precision"),
+        ("name: amfir", "depth: 2", None),
+        ("name: late_fusion", "strategy: none", None),
+        ("name: early_attention", "learn_precision: true", None),
+        ("name: otam", "views: [local]", None),
+        ("name: otam", "otam_temprature: 0.2", "otam_temperature"),
+        ("name: zero_shot", "otam_temperature: 0.2", None),
+        ("name: flow_bi_mhm", "hidden_size: 8", None),
+        ("name: late_prototype", "precision: 2", None),
     ],
 )
-def test_settings_of_another_model_are_refused_not_ignored(tmp_path, model, foreign):
-    with pytest.raises(ConfigError, match=foreign):
+def test_a_setting_of_another_method_is_refused_and_the_nearest_of_this_one_named(tmp_path, model, foreign, nearest):
+    with pytest.raises(ConfigError) as caught:
+        load_settings(write(tmp_path, f"model: {{{model}, {foreign}}}\n"))
+    key = foreign.partition(":")[0]
+    (line,) = str(caught.value).splitlines()[1:]
+    assert line.startswith(f"  model.{key}: unknown setting")
+    method = METHODS[{"flow_bi_mhm": "bi_mhm", "late_prototype": "late_fusion"}.get(model[6:], model[6:])]
+    if nearest is not None:
+        assert line.endswith(f"; did you mean model.{nearest}?")
+    elif "did you mean model." in line:  # whatever is named is a setting of this method
+        assert line.partition("did you mean model.")[2].removesuffix("?") in method.settings.model_fields
+
+
+def test_every_error_of_a_method_at_once(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        load_settings(write(tmp_path, "model: {name: amfar, stratgy: none, hidden_size: 0, distance: dtw, top_k: 2}\n"))
+    message = str(caught.value)
+    for part in (
+        "has 4 error(s)",
+        "model.stratgy: unknown setting; did you mean model.strategy?",
+        "model.hidden_size: Input should be greater than or equal to 1 (got 0)",
+        "model.distance: Input should be 'otam', 'prototype', 'frame_wise' or 'bi_mhm' (got 'dtw')",
+        "model.top_k: unknown setting",
+    ):
+        assert part in message
+
+
+def test_settings_of_a_wrapped_method_are_held_to_it_too(tmp_path):
+    text = "model: {name: late_fusion, of: {name: otam, otam_temprature: 0.2, cosine_eps: -1}}\n"
+    with pytest.raises(ConfigError) as caught:
+        load_settings(write(tmp_path, text))
+    assert "has 2 error(s)" in str(caught.value)
+    assert "model.of.otam_temprature: unknown setting; did you mean model.of.otam_temperature?" in str(caught.value)
+    assert "model.of.cosine_eps: Input should be greater than or equal to 0 (got -1)" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("name: amfar, sources: [rgb], strategy: mutual", "one source has no use for strategy"),
+        ("name: amfir, sources: [flow], fusion: flow", "one source has no use for fusion"),
+        ("name: amfir, learn_precision: true", "through the fused answer: set cross_entropy to fused or all"),
+        ("name: amfar, head_size: 12", "head_size 12 is not divisible by n_heads=8"),
+        ("name: late_fusion, of: m2df, n_heads: 2", "n_heads describe the head that is replaced by of: m2df"),
+    ],
+)
+def test_settings_that_do_not_go_together(tmp_path, model, message):
+    with pytest.raises(ConfigError, match=message):
         load_settings(write(tmp_path, f"model: {{{model}}}\n"))
 
 
-@pytest.mark.parametrize("name", ["otam", "zero_shot", "flow_bi_mhm", "late_prototype"])
-def test_a_baseline_takes_the_settings_of_any_model(tmp_path, name):
-    """It is asked for by name on top of another model's config, too."""
-    path = write(tmp_path, "model: {strategy: mutual, views: [local], precision: 2, modalities: [rgb]}\n")
-    assert load_settings(path, [f"model.name={name}"]).model.name == name
-
-
-def test_the_settings_of_a_model_are_taken(tmp_path):
-    def model(text: str) -> ModelSettings:
+def test_the_settings_of_a_method_are_taken(tmp_path):
+    def model(text: str) -> MethodSettings:
         return load_settings(write(tmp_path, f"model: {{{text}}}\n")).model
 
     assert model("name: amfar, strategy: mutual, fusion: sum, sample_tests: relative").sample_tests == "relative"
     assert model(
         "name: amfir, precision: 2, selection_margin: 0.1, learn_precision: true, cross_entropy: all"
     ).learn_precision
-    assert model("name: amfar, modalities: [flow], distance: prototype").modalities == ("flow",)
+    assert model("name: amfar, sources: [flow], distance: prototype").sources == ("flow",)
     assert model("name: late_fusion, distance: bi_mhm, head_size: 8").head_size == 8
+    assert load_settings(write(tmp_path, "model: otam\n")).model.name == "otam"
+    assert load_settings(write(tmp_path, "")).model.name == "m2df"
 
 
-# Settings of the model section that no maker takes: what they decide is decided elsewhere.
-_NO_PART = {"name", "preset", "text_weight", "cross_entropy", "module", "options"}
+class TestBaselines:
+    def baselines(self, folder: Path, text: str) -> tuple[MethodSettings, ...]:
+        return load_settings(write(folder, text)).evaluation.baselines
 
+    def test_those_given_by_name_measure_distances_as_the_model_does(self, tmp_path):
+        text = """
+            model: {name: amfar, otam_temperature: 0.2, cosine_eps: 0.05, otam_directions: query_to_support}
+            evaluation: {baselines: [otam, zero_shot, flow_otam, late_otam]}
+        """
+        otam, zero_shot, flow, late = self.baselines(tmp_path, text)
+        for method in (otam, flow, late.of):
+            assert (method.otam_temperature, method.cosine_eps) == (0.2, 0.05)
+            assert method.otam_directions == "query_to_support"
+        assert zero_shot.cosine_eps == 0.05
+        text = "model: {name: late_fusion, of: {name: bi_mhm, cosine_eps: 0.3}}\nevaluation: {baselines: [otam]}\n"
+        assert self.baselines(tmp_path, text)[0].cosine_eps == 0.3
+        assert (flow.table_name, late.table_name) == ("flow_otam", "late_otam")
 
-def test_every_model_setting_reaches_a_part_or_is_named_here():
-    """So that no new setting is forgotten in build.py, or in the lists of what belongs to which model."""
-    every = set(ModelSettings.model_fields)
-    m2df, multi_modal = set(build._M2DF), set(build._MULTI_MODAL)
-    assert m2df | multi_modal | _NO_PART == every
-    assert not (m2df | multi_modal) & _NO_PART
-    shared = m2df & multi_modal
-    assert shared == set(build._TRAINED)
-    assert set(build._COMPARED) < shared
-    assert set(_M2DF_ONLY) == m2df - shared | {"preset"}
-    assert set(_MULTI_MODAL_ONLY) == multi_modal - shared
-    for names in (build._M2DF, build._MULTI_MODAL, _M2DF_ONLY, _MULTI_MODAL_ONLY):
-        assert len(set(names)) == len(names)
+    def test_those_given_with_settings_have_those_alone(self, tmp_path):
+        text = """
+            model: {name: amfar, otam_temperature: 0.2}
+            evaluation: {baselines: [{name: otam, source: depth, cosine_eps: 0.5}]}
+        """
+        (otam,) = self.baselines(tmp_path, text)
+        assert (otam.otam_temperature, otam.cosine_eps, otam.table_name) == (0.5, 0.5, "depth_otam")
 
+    @pytest.mark.parametrize(
+        ("baselines", "message"),
+        [
+            ("[otam, m2df]", "m2df: a baseline is a method without training; train it as a run"),
+            ("[{name: late_fusion, of: temporal_head}]", "late_temporal_head: a baseline is a method without training"),
+            ("[{name: early_attention, of: otam}]", "attention_otam: a baseline is a method without training"),
+            ("[otamm]", "unknown method 'otamm'; did you mean 'otam'"),
+            (
+                "[zero_shot, {name: otam, otam_temprature: 1}]",
+                r"baselines\.1\.otam_temprature: .*did you mean evaluation\.baselines\.1\.otam_temperature\?",
+            ),
+        ],
+    )
+    def test_refuses_what_is_trained_or_unknown(self, tmp_path, baselines, message):
+        with pytest.raises(ConfigError, match=message):
+            self.baselines(tmp_path, f"evaluation: {{baselines: {baselines}}}\n")
 
-def test_names_of_models_are_those_that_can_be_built():
-    assert set(get_args(BaselineName)) == set(BASELINES)
-    assert set(get_args(TrainedName)) == {"m2df", *MULTI_MODAL, "module"}
+    def test_a_fusion_of_methods_without_training_is_a_baseline(self, tmp_path):
+        names = "[{name: early_concat, of: otam}, {name: amfar, of: otam}]"
+        baselines = self.baselines(tmp_path, f"evaluation: {{baselines: {names}}}\n")
+        assert [baseline.table_name for baseline in baselines] == ["concat_otam", "amfar_otam"]
 
 
 def test_a_method_of_the_users_own_has_its_options_and_no_setting_of_another_model(tmp_path):
-    def model(text: str) -> ModelSettings:
+    def model(text: str) -> MethodSettings:
         return load_settings(write(tmp_path, f"model: {{{text}}}\n")).model
 
-    own = model("name: module, module: 'mine:make', options: {depth: 3}, otam_temperature: 0.1")
-    assert (own.options, own.modalities) == ({"depth": 3}, ("rgb",))  # flow is dear: only where it is asked for
-    assert model("name: module, module: 'mine:make', modalities: [rgb, flow]").modalities == ("rgb", "flow")
-    with pytest.raises(ConfigError, match=r"needs model\.module"):
+    own = model("name: module, module: 'mine:make', options: {depth: 3}")
+    assert (own.options, own.sources) == ({"depth": 3}, ("rgb",))  # flow is dear: only where it is asked for
+    assert model("name: module, module: 'mine:make', sources: [rgb, flow]").sources == ("rgb", "flow")
+    with pytest.raises(ConfigError, match=r"model\.module: Field required"):
         model("name: module")
-    with pytest.raises(ConfigError, match="'module' has no setting distill_weight, n_heads, strategy"):
-        model("name: module, module: 'mine:make', n_heads: 4, distill_weight: 2, strategy: none")
-    for name in ("m2df", "amfar", "late_fusion"):
-        with pytest.raises(ConfigError, match=f"'{name}' has no setting module, options"):
-            model(f"name: {name}, module: 'mine:make', options: {{depth: 3}}")
+    with pytest.raises(ConfigError, match=r"model\.n_heads: unknown setting"):
+        model("name: module, module: 'mine:make', n_heads: 4")
+    with pytest.raises(ConfigError, match=r"model\.options: unknown setting"):
+        model("name: amfar, options: {depth: 3}")
 
 
 def test_a_source_has_the_encoder_of_all_unless_it_is_said():
@@ -375,8 +442,18 @@ def test_help_answers_within_a_second_and_lists_the_settings():
         assert f"{name}=" in done.stdout
 
 
+def test_settings_of_a_method_that_is_given_by_its_name_alone(tmp_path):
+    """A setting on the command line is one of this method, not of the default one."""
+    model = load_settings(write(tmp_path, "model: otam\n"), ["model.source=flow"]).model
+    assert (model.name, model.source) == ("otam", "flow")
+    wrapping = load_settings(
+        write(tmp_path, "model: {name: late_fusion, of: otam}\n"), ["model.of.otam_temperature=0.2"]
+    ).model
+    assert (wrapping.of.name, wrapping.of.otam_temperature) == ("otam", 0.2)
+
+
 def test_a_mistyped_model_is_one_error(tmp_path):
-    with pytest.raises(ConfigError, match=r"has 1 error\(s\):\n  model\.name: "):
+    with pytest.raises(ConfigError, match=r"has 1 error\(s\):\n  model: "):
         load_settings(write(tmp_path, "model: {name: amfr}\n"))
 
 

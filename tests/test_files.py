@@ -1,8 +1,10 @@
+import hashlib
+import json
 import threading
 
 import pytest
 
-from mdmf.files import check_outputs, is_partial, write_atomic
+from mdmf.files import check_outputs, is_partial, json_sha256, write_atomic, write_json
 
 
 def test_content_is_replaced_whole_and_nothing_is_left(tmp_path):
@@ -48,3 +50,18 @@ def test_outputs_that_cannot_be_written_are_told_before_the_work(tmp_path):
         check_outputs([tmp_path / "a", tmp_path / "new" / ".." / "a"])
     with pytest.raises(ValueError, match=r"file is no folder"):
         check_outputs([file / "deep" / "a.csv"])
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path):
+    path = tmp_path / "deep" / "result.json"
+    write_json(path, {"a": 1, "b": "λ"})
+    with pytest.raises(ValueError, match="Out of range float"):
+        write_json(path, {"a": float("nan")})
+    assert json.loads(path.read_text()) == {"a": 1, "b": "λ"}
+    assert path.read_text() == '{\n  "a": 1,\n  "b": "λ"\n}\n'
+
+
+def test_values_are_named_by_their_json_whatever_the_order_of_keys():
+    expected = hashlib.sha256(b'{"a": [1, null], "b": "\\u03bb"}more').hexdigest()
+    assert json_sha256({"b": "λ", "a": [1, None]}, b"more") == expected
+    assert json_sha256((1, 2)) == hashlib.sha256(b"[1, 2]").hexdigest()

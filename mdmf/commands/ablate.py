@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mdmf.commands.shared import at_least_one
+from mdmf.commands.shared import add_table_argument, at_least_one, show_tables
 from mdmf.config import find_config
 from mdmf.resources import shipped_folder
 
@@ -22,12 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="S", help="training seeds")
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"), metavar="DIR", help="folder of the runs")
     parser.add_argument("--jobs", type=at_least_one, default=1, metavar="J", help="runs at a time")
+    add_table_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Train and test them all, and print the table."""
-    from mdmf.report.tables import ablation_table
-    from mdmf.studies.ablation import run_ablation
+    from mdmf.studies.ablation import ablation_table, run_ablation
 
     result = run_ablation(
         _configs_in_order(arguments.cfg),
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
         progress=not arguments.quiet,
         allow_code=arguments.allow_code,
     )
-    print(f"\n{ablation_table(result)}\n")
+    show_tables([ablation_table(result)], arguments.table)
     print(f"result: {arguments.out / 'ablation.json'}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mdmf.commands.shared import at_least_one
+from mdmf.commands.shared import add_table_argument, at_least_one, show_tables
 
 HELP = "runs, or models of one run, on the same test episodes: differences with their intervals"
 TAKES_SETTINGS = False
@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/compare"), metavar="DIR", help="folder of results")
     parser.add_argument("--json", type=Path, metavar="F", help="the JSON file, elsewhere than in DIR")
     parser.add_argument("--csv", type=Path, metavar="F", help="the CSV file, elsewhere than in DIR")
+    add_table_argument(parser)
     parser.add_argument(
         "--replicates", type=at_least_one, default=2000, metavar="N", help="of the bootstrap over videos"
     )
@@ -35,11 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Compare them, print the tables, and write them."""
     from mdmf.files import check_outputs
-    from mdmf.studies.comparison import Named, compare, comparison_table, read_all, write_comparison
+    from mdmf.studies.comparison import Named, compare, comparison_tables, read_all, write_comparison
 
-    check_outputs([path for path in (arguments.json, arguments.csv) if path is not None])
+    check_outputs([path for path in (arguments.json, arguments.csv, arguments.table) if path is not None])
     answers = read_all([Named.parse(text, model=arguments.model) for text in arguments.runs], arguments.protocol)
     result = compare(answers, n_replicates=arguments.replicates, seed=arguments.seed)
     files = write_comparison(result, out=arguments.out, json_file=arguments.json, csv_file=arguments.csv)
-    print(f"\n{comparison_table(result)}\n")
+    show_tables(comparison_tables(result), arguments.table)
     print(f"result: {files[0]}\ntable:  {files[1]}")

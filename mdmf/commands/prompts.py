@@ -70,8 +70,6 @@ def _show(arguments: argparse.Namespace) -> None:
 
 
 def _score(arguments: argparse.Namespace) -> None:
-    from dataclasses import asdict
-
     from mdmf.encoders.prompts import load_prompts
     from mdmf.engine.workspace import prompt_file
     from mdmf.studies.prompt_scores import score_prompts
@@ -79,7 +77,7 @@ def _score(arguments: argparse.Namespace) -> None:
 
     workspace = _workspace(arguments)
     scores = score_prompts(workspace, load_prompts(prompt_file(workspace.settings)))
-    print(f"\n{scores_text(asdict(scores))}")
+    print(f"\n{scores_text(scores)}")
 
 
 def _diff(arguments: argparse.Namespace) -> None:

@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
     from mdmf.files import check_outputs, write_atomic
     from mdmf.report.exports import csv_files, markdown
     from mdmf.report.page import make_reports, page_html
-    from mdmf.report.run_files import choose_protocol, find_results, read_run
+    from mdmf.report.run_files import read_run
 
     folders: list[Path] = arguments.run
     page = arguments.out or folders[0] / "report.html"
@@ -40,11 +40,10 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError("a run is given twice")
     runs = []
     for folder, label in zip(folders, _labels(folders), strict=True):
-        protocol = choose_protocol(folder, find_results(folder), arguments.protocol)
-        record = gather_evidence(folder, protocol, allow_code=arguments.allow_code)
-        for part, reason in record["missing"].items():
+        run = read_run(folder, protocol=arguments.protocol, label=label)
+        runs.append(gather_evidence(run, allow_code=arguments.allow_code))
+        for part, reason in runs[-1].evidence.missing.items():
             print(f"note: {label}: no {part}: {reason}", flush=True)
-        runs.append(read_run(folder, protocol=protocol, label=label))
     reports = make_reports(runs, baseline=arguments.baseline)
     write_atomic(page, page_html(reports).encode())
     print(f"report: {page}")

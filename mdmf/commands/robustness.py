@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mdmf.commands.shared import add_table_argument, show_tables
 from mdmf.corruptions import KINDS
 
 HELP = "trained runs on input that is corrupted more and more"
@@ -18,12 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kind", required=True, choices=KINDS, help="how")
     parser.add_argument("--strengths", required=True, nargs="+", type=float, metavar="X", help="how much; 0: not")
     parser.add_argument("--out", type=Path, default=Path("runs/robustness"), metavar="DIR", help="folder of results")
+    add_table_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Test them all, and print the table."""
-    from mdmf.report.tables import robustness_table
-    from mdmf.studies.robustness import run_robustness
+    from mdmf.studies.robustness import robustness_table, run_robustness
 
     result = run_robustness(
         arguments.run,
@@ -35,5 +36,5 @@ def run(arguments: argparse.Namespace) -> None:
         progress=not arguments.quiet,
         allow_code=arguments.allow_code,
     )
-    print(f"\n{robustness_table(result)}\n")
+    show_tables([robustness_table(result)], arguments.table)
     print(f"result: {result['file']}")

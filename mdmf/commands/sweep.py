@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mdmf.commands.shared import at_least_one
+from mdmf.commands.shared import add_table_argument, at_least_one, show_tables
 
 HELP = "one checkpoint tested at many ways and shots: a table per model, and a plot"
 TAKES_SETTINGS = True
@@ -25,13 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--queries", type=at_least_one, default=1, metavar="Q", help="query videos per class (default 1)"
     )
     parser.add_argument("--out", type=Path, default=Path("runs/sweep"), metavar="DIR", help="folder of results")
+    add_table_argument(parser)
     parser.add_argument("--no-plot", action="store_true", help="table, JSON and CSV only: needs no matplotlib")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Test all combinations, print the tables, write the files."""
     from mdmf.studies.sweep import run_sweep
-    from mdmf.studies.sweep_tables import require_matplotlib, sweep_table, write_sweep
+    from mdmf.studies.sweep_tables import require_matplotlib, sweep_tables, write_sweep
 
     if not arguments.no_plot:
         require_matplotlib()
@@ -45,6 +46,6 @@ def run(arguments: argparse.Namespace) -> None:
         progress=not arguments.quiet,
         allow_code=arguments.allow_code,
     )
-    print(f"\n{sweep_table(result)}\n")
+    show_tables(sweep_tables(result), arguments.table)
     for file in write_sweep(result, plot=not arguments.no_plot):
         print(f"result: {file}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mdmf.commands.shared import open_workspace, report_test, test_folder
+from mdmf.commands.shared import add_table_argument, open_workspace, report_test, test_folder
 from mdmf.config import load_settings
 
 HELP = "the test protocol: accuracy with its interval, beside the baselines"
@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--run", type=Path, metavar="RUN", help="run folder: its settings and its best weights")
     source.add_argument("--cfg", metavar="C", help="config file, or the name of a shipped one")
     parser.add_argument("--ckpt", type=Path, metavar="F", help="weights (safetensors); baselines need none")
+    add_table_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -38,4 +39,5 @@ def run(arguments: argparse.Namespace) -> None:
         settings = load_settings(arguments.cfg, arguments.overrides)
         folder, checkpoint = test_folder(settings), arguments.ckpt
         protocol = Protocol.of(settings).beside(folder, settings, checkpoint)
-    report_test(open_workspace(arguments, settings), checkpoint=checkpoint, folder=folder, protocol=protocol)
+    workspace = open_workspace(arguments, settings)
+    report_test(workspace, checkpoint=checkpoint, folder=folder, protocol=protocol, table_file=arguments.table)

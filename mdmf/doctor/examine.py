@@ -22,7 +22,7 @@ from mdmf.doctor.findings import (
 )
 from mdmf.doctor.listing import listing_findings
 from mdmf.doctor.subject import Subject, one_line
-from mdmf.engine.workspace import Workspace, sentences_of
+from mdmf.engine.workspace import sentences_of
 from mdmf.settings import Settings
 
 GLOBAL_NAMES = ("kinetics100", "ssv2_small", "ssv2_full")
@@ -136,9 +136,10 @@ def check_episodes(subject: Subject) -> Iterator[Finding]:
 
 
 def check_prompts(subject: Subject) -> Iterator[Finding]:
-    """Whether every class has its sentences."""
-    has_text_file = subject.settings.data.class_text is not None
-    if subject.index is not None and not has_text_file and Workspace(subject.settings).needs_text:
+    """Whether every class has its sentences; a method of the user's own is not imported for it."""
+    model, baselines = subject.settings.model, subject.settings.evaluation.baselines
+    reads_text = model.text_weight != 0 or any(method.reads_text for method in (model, *baselines))
+    if subject.index is not None and reads_text and subject.settings.data.class_text is None:
         try:
             sentences_of(subject.settings, subject.index)
         except (ValueError, OSError) as error:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
-
 from mdmf.doctor.findings import LEVELS, DataReport, Finding, SplitRow
-from mdmf.report.tables import text_table
+from mdmf.report.table import Row, Table
 
 N_EXAMPLES = 10
 CSV_COLUMNS = ("level", "code", "split", "class", "video", "detail", "message")
@@ -18,7 +15,7 @@ def doctor_text(report: DataReport) -> str:
     is_published = any(row.published for row in report.rows)
     if is_published:
         header += ["published classes", "published videos"]
-    table = text_table(header, [_row(row, is_published) for row in report.rows])
+    table = Table("counts", "", header, [_row(row, is_published) for row in report.rows]).text()
     parts = [f"{report.name}: {'looked at and opened' if report.is_decoded else 'looked at'} in {report.seconds:.1f} s"]
     parts += [table, *(_finding(finding) for finding in report.findings), _verdict(report)]
     return "\n\n".join(parts)
@@ -26,14 +23,11 @@ def doctor_text(report: DataReport) -> str:
 
 def findings_csv(report: DataReport) -> str:
     """A row for each finding and each video or class that it is about."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
+    rows: list[Row] = []
     for finding in report.findings:
-        rows = [[each.split, each.class_name, each.video, each.detail] for each in finding.examples]
-        for row in rows or [[""] * 4]:
-            writer.writerow([finding.level, finding.code, *row, finding.message])
-    return text.getvalue()
+        examples = [[each.split, each.class_name, each.video, each.detail] for each in finding.examples]
+        rows += [[finding.level, finding.code, *example, finding.message] for example in examples or [[""] * 4]]
+    return Table("findings", "", CSV_COLUMNS, rows).csv()
 
 
 def _row(row: SplitRow, is_published: bool) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from mdmf.encoders.clip import FrozenEncoder
 from mdmf.encoders.prompts import class_text_features
-from mdmf.files import write_atomic
+from mdmf.files import json_sha256, write_atomic
 
 FEATURE_NORM = 10.0  # mean norm of scaled features; CLIP's own is about 10, and features of unit norm do not train
 
@@ -54,8 +53,7 @@ def cached_class_text(
     Raises:
         ValueError: if the encoder cannot read a sentence.
     """
-    key = json.dumps([sentences, dict(identity)], sort_keys=True)
-    path = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
+    path = folder / f"{json_sha256([sentences, dict(identity)])[:16]}.safetensors"
     if (kept := _read(path)) is not None:
         return kept
     loaded = encoder()

@@ -89,7 +89,7 @@ def answerer(model: nn.Module, bank: FeatureBank, *, precision: str = "float32")
     """
     if isinstance(model, TextAtTest):
         return _WithText(model, answerer(model.model, bank, precision=precision))
-    if not isinstance(model, Method) or model.adapts_at_test or not model.has_weights or bank.n_variants > 1:
+    if not isinstance(model, Method) or not _answers_by_tokens(model) or bank.n_variants > 1:
         return _Called(model)
     prompts = None
     if model.selector is not None:
@@ -100,6 +100,15 @@ def answerer(model: nn.Module, bank: FeatureBank, *, precision: str = "float32")
     return CachedAnswerer(model, bank, prompts=prompts, dtype=dtype)
 
 
+def _answers_by_tokens(model: Method) -> bool:
+    """Whether the answers are those of `compare` on the branches' tokens of single videos, and some can be kept.
+
+    A subclass with a `forward` of its own, or an `embed` of whole episodes, is called.
+    """
+    is_skeleton = type(model).forward is Method.forward and type(model).embed is Method.embed
+    return is_skeleton and model.has_weights and not model.adapts_at_test
+
+
 class _Called(Answerer):
     """Calls the model: it has nothing to embed, or nothing that could be kept."""
 
@@ -107,9 +116,8 @@ class _Called(Answerer):
         self.model = model
 
     def __call__(self, batch: EpisodeBatch) -> EpisodeOutput:
-        with torch.set_grad_enabled(getattr(self.model, "adapts_at_test", False)):
-            output: EpisodeOutput = self.model(batch.episode)
-        return output
+        output: EpisodeOutput = self.model(batch.episode)
+        return output.detach()
 
 
 class _WithText(Answerer):

@@ -20,11 +20,6 @@ from mdmf.files import write_atomic
 NOTES, FEATURE_SCALE = "mdmf", "feature_scale"
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically; a number that is not finite is an error, not `NaN`."""
-    write_atomic(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
-
-
 def save_weights(path: Path, model: nn.Module, *, metadata: Mapping[str, str]) -> None:
     """Write a model's weights as safetensors, with strings beside them."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}

@@ -4,39 +4,13 @@ All arrays hold n episodes of Q queries. A prediction is the class of the larges
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from mdmf.results import Reliability
+from mdmf.statistics import wilson_half_width
 from mdmf.structures import TAUGHT_BY_NONE, TAUGHT_BY_SEVERAL
-
-
-@dataclass(frozen=True)
-class ReliabilityReport:
-    """How often the branch that is trusted, or teaches, is right.
-
-    An interval is half the width of the 95 % Wilson interval, in percent. It is not 0 when all are right or wrong, and
-    takes queries to be independent: those of an episode share their support, so it is a little too narrow.
-
-    Attributes:
-        n_disagree: queries on which the branches do not all predict the same class.
-        n_decidable: queries on which one branch is right and another is wrong.
-        by_trust_percent: share of the decidable queries on which the most trusted branch is right; branches of equal
-            trust count evenly. None without a decidable query.
-        by_trust_interval: its interval.
-        teacher_percent: share of the taught decidable queries on which the teacher is right; None if there are none.
-        teacher_interval: its interval.
-        n_taught: decidable queries with exactly one teacher; None if no teacher is known.
-    """
-
-    n_disagree: int
-    n_decidable: int
-    by_trust_percent: float | None
-    by_trust_interval: float | None
-    teacher_percent: float | None
-    teacher_interval: float | None
-    n_taught: int | None
 
 
 def expected_calibration_error(posterior: np.ndarray, labels: np.ndarray, *, n_bins: int = 15) -> float:
@@ -92,7 +66,7 @@ def reliability(
     *,
     trust: Mapping[str, np.ndarray] | None = None,
     teacher: np.ndarray | None = None,
-) -> ReliabilityReport:
+) -> Reliability:
     """Is the branch that is trusted right, where one branch is right and another is wrong?
 
     Args:
@@ -116,7 +90,7 @@ def reliability(
         by_teacher = np.take_along_axis(is_right, np.maximum(teacher, 0)[None], axis=0)[0][taught]
         teacher_percent, teacher_interval = _percent_and_interval(by_teacher)
         n_taught = len(by_teacher)
-    return ReliabilityReport(
+    return Reliability(
         n_disagree=int((predictions != predictions[0]).any(axis=0).sum()),
         n_decidable=int(decidable.sum()),
         by_trust_percent=trust_percent,
@@ -185,8 +159,8 @@ def diagnose(
         teacher: (n, Q), index of the teaching branch; -1: none teaches, -2: several do.
 
     Returns:
-        `calibration_error` {`fused` and each branch: share}; with two branches or more `reliability`, a
-        `ReliabilityReport` as a dict; `gain_correlation`, None without fusion weights; with a teacher `taught_share`.
+        `calibration_error` {`fused` and each branch: share}; with two branches or more `reliability`, the
+        values of a `Reliability`; `gain_correlation`, None without fusion weights; with a teacher `taught_share`.
     """
     diagnosis: dict[str, Any] = {
         "calibration_error": {
@@ -197,7 +171,7 @@ def diagnose(
     }
     if len(branch_posteriors) > 1:
         report = reliability(branch_posteriors, labels, trust=fusion_weight, teacher=teacher)
-        diagnosis["reliability"] = asdict(report)
+        diagnosis["reliability"] = report.as_json()
         if fusion_weight is not None:
             diagnosis["gain_correlation"] = gain_correlation(fusion_weight, branch_posteriors, labels)
     if teacher is not None:
@@ -207,12 +181,10 @@ def diagnose(
 
 def _percent_and_interval(scores: np.ndarray) -> tuple[float, float] | tuple[None, None]:
     """Mean of scores in [0, 1] and half its 95 % Wilson interval, both in percent; None without scores."""
-    n_scores = len(scores)
-    if n_scores == 0:
+    if len(scores) == 0:
         return None, None
-    share, z = float(scores.mean()), 1.96
-    half_width = z / (1 + z**2 / n_scores) * np.sqrt(share * (1 - share) / n_scores + z**2 / (4 * n_scores**2))
-    return 100 * share, float(100 * half_width)
+    share = float(scores.mean())
+    return 100 * share, 100 * wilson_half_width(share, len(scores))
 
 
 def _standard(values: np.ndarray) -> np.ndarray | None:

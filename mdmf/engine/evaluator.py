@@ -12,30 +12,8 @@ from mdmf.data.episodes import EpisodeRows
 from mdmf.data.features.bank import FeatureBank
 from mdmf.engine.answerers import EpisodeBatch, answerer
 from mdmf.engine.metrics import Accuracy, episode_accuracy
+from mdmf.results import Answers
 from mdmf.structures import EpisodeOutput
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What one model said of n episodes.
-
-    posterior (n, Q, N), branch_posteriors {branch: (n, Q, N)}, teacher (n, Q) and fusion_weights {branch: (n, Q)};
-    the last two are None and empty where a model has none.
-    """
-
-    posterior: np.ndarray
-    branch_posteriors: dict[str, np.ndarray]
-    teacher: np.ndarray | None
-    fusion_weights: dict[str, np.ndarray]
-
-    @property
-    def predictions(self) -> np.ndarray:
-        """(n, Q) labels."""
-        return self.posterior.argmax(axis=-1)
-
-    def branch_predictions(self) -> dict[str, np.ndarray]:
-        """branch -> (n, Q) labels."""
-        return {branch: posterior.argmax(axis=-1) for branch, posterior in self.branch_posteriors.items()}
 
 
 @dataclass(frozen=True)
@@ -52,8 +30,8 @@ class Evaluation:
     def branch_accuracies(self, model: str) -> dict[str, Accuracy]:
         """Accuracy of each branch of one model alone."""
         return {
-            branch: episode_accuracy(predictions, self.episodes.query_labels)
-            for branch, predictions in self.answers[model].branch_predictions().items()
+            branch: episode_accuracy(posterior.argmax(axis=-1), self.episodes.query_labels)
+            for branch, posterior in self.answers[model].branch_posteriors.items()
         }
 
 
@@ -69,8 +47,10 @@ def _answers(outputs: list[EpisodeOutput]) -> Answers:
         return np.concatenate([_posterior(part) for part in parts])
 
     teachers = [output.teacher for output in outputs if output.teacher is not None]
+    posterior = joined([output.logits for output in outputs])
     return Answers(
-        posterior=joined([output.logits for output in outputs]),
+        posterior=posterior,
+        predictions=posterior.argmax(axis=-1),
         branch_posteriors={
             branch: joined([output.branch_logits[branch] for output in outputs]) for branch in outputs[0].branch_logits
         },

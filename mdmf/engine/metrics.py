@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mdmf.statistics import mean_interval
+
 
 @dataclass(frozen=True)
 class Accuracy:
@@ -32,8 +34,7 @@ def episode_accuracy(predictions: np.ndarray, labels: np.ndarray) -> Accuracy:
     if len(labels) < 2:
         raise ValueError(f"an interval needs at least 2 episodes, got {len(labels)}")
     per_episode = 100.0 * (predictions == labels).mean(axis=1)
-    interval = 1.96 * per_episode.std(ddof=1) / np.sqrt(len(per_episode))
-    return Accuracy(float(per_episode.mean()), float(interval), len(per_episode))
+    return Accuracy(float(per_episode.mean()), mean_interval(per_episode), len(per_episode))
 
 
 def class_accuracy(
@@ -51,8 +52,3 @@ def class_accuracy(
     n_asked = np.bincount(true_class, minlength=n_classes)
     n_right = np.bincount(true_class, weights=(predictions == labels).ravel(), minlength=n_classes)
     return [float(100 * right / asked) if asked else None for right, asked in zip(n_right, n_asked, strict=True)]
-
-
-def mean_and_spread(values: list[float]) -> tuple[float, float]:
-    """Mean and standard deviation (n - 1) over seeds; the spread of one value is not a number."""
-    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")

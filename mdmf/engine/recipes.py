@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -13,7 +11,7 @@ from typing import Any, cast
 from mdmf.data.features.store import StoreSettings
 from mdmf.data.features.stores import ExtractionOptions, StoreRecipe
 from mdmf.data.sources.source import FeatureSource, PictureSource
-from mdmf.files import content_size
+from mdmf.files import content_size, file_sha256, json_sha256
 from mdmf.settings import DEFAULT_SOURCE, EncoderSettings, Settings
 from mdmf.structures import VideoRecord
 
@@ -91,8 +89,7 @@ def requested_encoder(encoder: EncoderSettings) -> dict[str, str]:
     weights = f"random (seed {encoder.seed})" if encoder.weights == "random" else encoder.weights
     path = Path(encoder.weights).expanduser()
     if path.is_file():
-        with path.open("rb") as file:
-            weights = f"file {hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
+        weights = f"file {file_sha256(path)[:16]}"
     requested = {"library": encoder.library, "requested": f"{encoder.model} {weights}"}
     return requested if encoder.precision == "auto" else requested | {"precision": encoder.precision}
 
@@ -102,6 +99,6 @@ def _folder(settings: Settings, name: str, store: StoreSettings, sizes: Callable
     chosen = settings.source(name).store
     if chosen is not None and not store.corruption:
         return chosen
-    key = hashlib.sha256(json.dumps([store.to_json(), sizes()], sort_keys=True).encode()).hexdigest()[:10]
+    key = json_sha256([store.to_json(), sizes()])[:10]
     parts = [settings.data.name, *([] if name == DEFAULT_SOURCE else [name]), key]
     return (STORES if chosen is None else chosen.parent) / "-".join(parts)

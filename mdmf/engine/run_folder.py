@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 from pathlib import Path
@@ -18,8 +16,7 @@ import torch
 
 from mdmf import __version__
 from mdmf.config import ConfigError, dump_settings, load_settings
-from mdmf.engine.checkpoint import write_json
-from mdmf.files import write_atomic
+from mdmf.files import write_atomic, write_json
 from mdmf.nested import flattened
 from mdmf.settings import SOURCE_PLACES, Settings
 
@@ -159,18 +156,6 @@ class RunFolder:
         if lines:
             raise ConfigError("\n".join([f"{self.folder} was trained on other features:", *lines]))
 
-    def append_metrics(self, row: Mapping[str, Any]) -> None:
-        """Add one row to metrics.jsonl."""
-        with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row, allow_nan=False) + "\n")
-
-    def cut_metrics(self, last_step: int) -> None:
-        """Drop the rows after a step, and a half-written last line: training goes on from there."""
-        if not self.metrics.is_file():
-            return
-        kept = [line for line in self.metrics.read_text(encoding="utf-8").splitlines() if _step_of(line) <= last_step]
-        write_atomic(self.metrics, "".join(line + "\n" for line in kept).encode())
-
 
 def _of_features(settings: Settings, sources: tuple[str, ...]) -> dict[str, Any]:
     """What decides the features of some sources, by the names of the settings; encoders as the source uses them."""
@@ -191,13 +176,6 @@ def _is_free_on_resume(name: str) -> bool:
 
 def _first_folder(settings: Settings) -> Path:
     return settings.output.root / (settings.output.name or "run")
-
-
-def _step_of(line: str) -> float:
-    try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return float("inf")
 
 
 def environment(seed: int) -> dict[str, Any]:

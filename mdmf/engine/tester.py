@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,36 +16,23 @@ from mdmf.config import check_settings
 from mdmf.data.episodes import EpisodeSampler
 from mdmf.data.features.bank import FeatureBank
 from mdmf.device import resolve_device
-from mdmf.engine.checkpoint import load_weights, write_json
+from mdmf.engine.checkpoint import load_weights
 from mdmf.engine.diagnostics import diagnose
 from mdmf.engine.evaluator import Evaluation, evaluate
 from mdmf.engine.metrics import Accuracy, class_accuracy, episode_accuracy
 from mdmf.engine.run_folder import environment
 from mdmf.engine.workspace import Workspace
-from mdmf.files import file_sha256, write_atomic
+from mdmf.files import file_sha256, json_sha256
 from mdmf.models.text_at_test import TextAtTest, combine_with_text
-from mdmf.results import read_test_result
+from mdmf.results import Episodes, ModelResult, ProtocolRecord, Result, ResultFiles, read_result, write_test
 from mdmf.settings import MethodSettings, Settings
 
 STANDARD_EPISODES = 10_000
 TEXT_WEIGHTS = tuple(round(0.1 * tenth, 1) for tenth in range(11))
 
 
-@dataclass(frozen=True)
-class Protocol:
+class Protocol(ProtocolRecord):
     """What is asked: a split's episodes of one size."""
-
-    split: str
-    n_way: int
-    n_shot: int
-    n_query: int
-    n_episodes: int
-    seed: int
-    group_disjoint: bool
-    text_weight: float | str = 0.0
-    corrupt: str = ""
-    other_data: str = ""
-    other_model: str = ""
 
     @classmethod
     def of(
@@ -64,7 +48,11 @@ class Protocol:
         corruptions = [f"{source}:{text}" for source in settings.sources if (text := corrupt.of(source))]
         corruptions += [f"seed:{corrupt.seed}"] if corruptions and corrupt.seed else []
         has_other_data = trained_with is not None and _data_key(settings) != _data_key(trained_with)
-        models = [] if checkpoint is None else [f"{checkpoint.stem}-{_text_key(str(checkpoint.resolve()))}"]
+        models = (
+            []
+            if checkpoint is None
+            else [f"{checkpoint.stem}-{hashlib.sha256(str(checkpoint.resolve()).encode()).hexdigest()[:6]}"]
+        )
         key = _key(settings.model, exclude={"text_weight"})  # the text at test has its own place in the name
         models += [key] if trained_with and key != _key(trained_with.model, exclude={"text_weight"}) else []
         return cls(
@@ -83,13 +71,13 @@ class Protocol:
 
     def beside(self, folder: Path, settings: Settings, checkpoint: Path | None) -> Protocol:
         """This protocol, or, where the folder holds its result for other settings or weights, one named by its own."""
-        path = folder / f"test_{self.name}.json"
-        result = read_result(path, settings)
+        files = ResultFiles(folder, self.name)
+        result = find_result(files, settings)
         weights = None if checkpoint is None or not checkpoint.is_file() else file_sha256(checkpoint)
-        if not path.is_file() or (result is not None and result["checkpoint_sha256"] == weights):
+        if not files.result.is_file() or (result is not None and result.checkpoint_sha256 == weights):
             return self
-        key = _text_key(json.dumps([_deciding(settings.model_dump(mode="json")), weights], sort_keys=True))
-        return replace(self, other_data=f"{settings.data.name}-{key}")
+        key = json_sha256([_deciding(settings.model_dump(mode="json")), weights])[:6]
+        return self.model_copy(update={"other_data": f"{settings.data.name}-{key}"})
 
     @property
     def name(self) -> str:
@@ -112,18 +100,14 @@ def _data_key(settings: Settings) -> str:
     sources = {
         name: source.model_dump(mode="json", exclude={"store", "encoder"}) for name, source in settings.sources.items()
     }
-    return _text_key(json.dumps([data, sources], sort_keys=True))
+    return json_sha256([data, sources])[:6]
 
 
 def _key(section: BaseModel, *, exclude: set[str] | None = None) -> str:
-    return _text_key(json.dumps(section.model_dump(mode="json", exclude=exclude), sort_keys=True))
+    return json_sha256(section.model_dump(mode="json", exclude=exclude))[:6]
 
 
-def _text_key(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:6]
-
-
-def run_test(workspace: Workspace, *, checkpoint: Path | None, folder: Path, protocol: Protocol) -> dict[str, Any]:
+def run_test(workspace: Workspace, *, checkpoint: Path | None, folder: Path, protocol: Protocol) -> Result:
     """Test the model of the settings and its baselines; write `test_<protocol>.json` and `…_episodes.npz`.
 
     Args:
@@ -168,25 +152,23 @@ def run_test(workspace: Workspace, *, checkpoint: Path | None, folder: Path, pro
         progress=f"testing {protocol.name}" if workspace.progress else None,
     )
     class_names = workspace.index.classes[protocol.split]
-    result = {
-        "data": settings.data.name,
-        "protocol": vars(protocol),
-        "checkpoint": None if checkpoint is None else str(checkpoint),
-        "checkpoint_sha256": None if checkpoint is None else file_sha256(checkpoint),
-        "settings": settings.model_dump(mode="json"),
-        "text_weight": text_weight,
-        "notes": workspace.notes(protocol.split),
-        "missing": _missing_shares(bank, evaluation),
-        "models": {
-            model_name: _numbers(evaluation, model_name, class_names)
-            | ({"our_reading": True} if workspace.methods[model_name].our_reading else {})
-            for model_name in models
+    result = Result(
+        data=settings.data.name,
+        model=name,
+        protocol=protocol,
+        checkpoint=None if checkpoint is None else str(checkpoint),
+        checkpoint_sha256=None if checkpoint is None else file_sha256(checkpoint),
+        settings=settings.model_dump(mode="json"),
+        text_weight=text_weight,
+        notes=workspace.notes(protocol.split),
+        missing=_missing_shares(bank, evaluation),
+        models={
+            model_name: _numbers(evaluation, model_name, class_names, our_reading=method.our_reading)
+            for model_name, method in workspace.methods.items()
         },
-        "environment": environment(settings.training.seed),
-    }
-    path = folder / f"test_{protocol.name}.json"
-    write_json(path, result)
-    _write_episodes(_episodes_file(path), evaluation, workspace.video_ids)
+        environment=environment(settings.training.seed),
+    )
+    write_test(ResultFiles(folder, protocol.name), result, _episodes(evaluation, workspace.video_ids))
     return result
 
 
@@ -207,19 +189,18 @@ def check_corruptions(workspace: Workspace) -> None:
             raise ValueError(f"corrupt.{source} is set, and nothing that is tested looks at {source}")
 
 
-def read_result(path: Path, settings: Settings) -> dict[str, Any] | None:
+def find_result(files: ResultFiles, settings: Settings) -> Result | None:
     """A test's result, if it and its episodes are there and of these settings; what decides no number may differ."""
     try:
-        result = read_test_result(path)
-        tested = check_settings(result["settings"], source=str(path))  # settings of version 0.1 in today's form
+        result = read_result(files.result)
     except (OSError, ValueError):
         return None
+    try:  # the settings may be those of an earlier version
+        tested = check_settings(result.settings, source=str(files.result))
+    except ValueError:
+        return None
     same = _deciding(tested.model_dump(mode="json")) == _deciding(settings.model_dump(mode="json"))
-    return result if same and _episodes_file(path).is_file() else None
-
-
-def _episodes_file(result: Path) -> Path:
-    return result.with_name(f"{result.stem}_episodes.npz")
+    return result if same and files.episodes.is_file() else None
 
 
 def _deciding(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -283,11 +264,12 @@ def _percent(accuracy: Accuracy) -> dict[str, float]:
     return {"accuracy_percent": accuracy.percent, "interval": accuracy.interval}
 
 
-def _numbers(evaluation: Evaluation, model: str, class_names: tuple[str, ...]) -> dict[str, Any]:
-    """Everything that is said of one model."""
+def _numbers(evaluation: Evaluation, model: str, class_names: tuple[str, ...], *, our_reading: bool) -> ModelResult:
+    """All numbers of one model."""
     answers, episodes = evaluation.answers[model], evaluation.episodes
     per_class = class_accuracy(answers.predictions, episodes.query_labels, episodes.class_ids, len(class_names))
     numbers: dict[str, Any] = {
+        **({"our_reading": True} if our_reading else {}),
         **_percent(evaluation.accuracy(model)),
         "per_class_percent": dict(zip(class_names, per_class, strict=True)),
         "branches": {branch: _percent(accuracy) for branch, accuracy in evaluation.branch_accuracies(model).items()},
@@ -300,36 +282,21 @@ def _numbers(evaluation: Evaluation, model: str, class_names: tuple[str, ...]) -
             fusion_weight=answers.fusion_weights or None,
             teacher=answers.teacher,
         )
-    return numbers
+    return ModelResult(**numbers)
 
 
-def _write_episodes(path: Path, evaluation: Evaluation, video_ids: np.ndarray) -> None:
-    """Class ids, video ids, labels, and each model's predictions and posteriors, so that any table can be remade."""
+def _episodes(evaluation: Evaluation, video_ids: np.ndarray) -> Episodes:
+    """The episodes with their own numbering of the videos that occur in them, and the answers."""
     episodes = evaluation.episodes
-    used, place = np.unique(
+    rows, place = np.unique(
         np.concatenate([episodes.support_rows.ravel(), episodes.query_rows.ravel()]), return_inverse=True
     )
     n_support = episodes.support_rows.size
-    arrays: dict[str, np.ndarray] = {
-        "class_ids": episodes.class_ids.astype(np.int32),
-        "video_ids": video_ids[used].astype(str),  # plain text: the file is read without pickle
-        "support_videos": place[:n_support].reshape(episodes.support_rows.shape).astype(np.int32),
-        "query_videos": place[n_support:].reshape(episodes.query_rows.shape).astype(np.int32),
-        "query_labels": episodes.query_labels.astype(np.int16),
-    }
-    for name, answers in evaluation.answers.items():
-        arrays[f"{name}/predictions"] = answers.predictions.astype(np.int16)
-        arrays[f"{name}/posterior"] = answers.posterior.astype(np.float16)
-        for branch, posterior in answers.branch_posteriors.items():
-            arrays[f"{name}/{branch}/posterior"] = posterior.astype(np.float16)
-        for branch, weight in answers.fusion_weights.items():
-            arrays[f"{name}/{branch}/weight"] = weight.astype(np.float16)
-        if answers.teacher is not None:
-            arrays[f"{name}/teacher"] = answers.teacher
-    _write_npz(path, arrays)
-
-
-def _write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    write_atomic(path, buffer.getvalue())
+    return Episodes(
+        class_ids=episodes.class_ids,
+        support=place[:n_support].reshape(episodes.support_rows.shape),
+        query=place[n_support:].reshape(episodes.query_rows.shape),
+        labels=episodes.query_labels,
+        video_ids=video_ids[rows],
+        answers=evaluation.answers,
+    )

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from mdmf.data.episodes import EpisodeRows, EpisodeSampler
 from mdmf.data.features.bank import FeatureBank
 from mdmf.device import autocast, resolve_device
-from mdmf.engine.checkpoint import FEATURE_SCALE, NOTES, load_state, save_state, save_weights, write_json
+from mdmf.engine.checkpoint import FEATURE_SCALE, NOTES, load_state, save_state, save_weights
 from mdmf.engine.evaluator import evaluate
 from mdmf.engine.metrics import Accuracy
 from mdmf.engine.run_folder import RunFolder
@@ -27,6 +27,7 @@ from mdmf.engine.workspace import Workspace
 from mdmf.models.method import Method
 from mdmf.settings import Settings, TrainingSettings
 from mdmf.structures import TAUGHT_BY_NONE, TAUGHT_BY_SEVERAL, RunFailed
+from mdmf.training_log import TrainingSummary, append_metrics, cut_metrics, write_training
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ class Trainer:
     def resume(self) -> None:
         """Go on from the last saved state; from the start, if none was saved."""
         if not self.run.state.is_file():
-            self.run.cut_metrics(0)
+            cut_metrics(self.run.metrics, 0)
             return
         state = load_state(self.run.state, parts=("model", "optimizer", "progress", "data_fingerprint"))
         if state["data_fingerprint"] != self.data_fingerprint:
@@ -114,7 +115,7 @@ class Trainer:
             raise FileNotFoundError(
                 f"{self.run.best} is gone: start a new run, or delete {self.run.state} to begin again"
             )
-        self.run.cut_metrics(self.progress.step)
+        cut_metrics(self.run.metrics, self.progress.step)
         logger.info("going on after step %d of %d", self.progress.step, self.training.n_steps)
 
     def fit(self) -> Progress:
@@ -131,15 +132,13 @@ class Trainer:
                 bar.set_postfix(self._postfix(row), refresh=False)
                 self._after_step(row, bar)
         self._save_state()
-        write_json(
-            self.run.summary,
-            {
-                "n_steps": self.progress.step,
-                "best_step": self.progress.best_step,
-                "best_val_accuracy_percent": self.progress.best_accuracy,
-                "stopped_early": self.progress.step < self.training.n_steps,
-            },
+        summary = TrainingSummary(
+            n_steps=self.progress.step,
+            best_step=self.progress.best_step,
+            best_val_accuracy_percent=self.progress.best_accuracy,
+            stopped_early=self.progress.step < self.training.n_steps,
         )
+        write_training(self.run.summary, summary)
         return self.progress
 
     def _step(self) -> dict[str, Any]:
@@ -224,7 +223,7 @@ class Trainer:
         return self.training.patience is not None and self.progress.n_without_better >= self.training.patience
 
     def _record(self, row: dict[str, Any]) -> None:
-        self.run.append_metrics(row)
+        append_metrics(self.run.metrics, row)
         self.write_scalars(row)
 
     def _save_state(self) -> None:

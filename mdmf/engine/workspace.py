@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 from collections.abc import Iterable, Sequence
@@ -32,6 +30,7 @@ from mdmf.encoders.prompts import class_sentences, load_prompts
 from mdmf.encoders.text_cache import ClassText, cached_class_text
 from mdmf.encoders.text_file import read_class_text
 from mdmf.engine.recipes import extraction_options, store_recipes
+from mdmf.files import json_sha256
 from mdmf.models.build import build_model
 from mdmf.models.method import Method
 from mdmf.models.text_at_test import text_model
@@ -266,10 +265,8 @@ class Workspace:
         for source in self.method.used_sources:
             store = self.stores.opened[source]
             made += [store.settings.to_json(), store.feature_scale, store.ok.tolist()]
-        digest = hashlib.sha256(json.dumps(made, sort_keys=True).encode())
-        if self.needs_text:
-            digest.update(torch.stack(list(self.text.features.values())).numpy().tobytes())
-        return digest.hexdigest()[:16]
+        text = torch.stack(list(self.text.features.values())).numpy().tobytes() if self.needs_text else b""
+        return json_sha256(made, text)[:16]
 
     @property
     def _own_sources(self) -> tuple[str, ...]:

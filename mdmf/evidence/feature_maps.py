@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from mdmf.engine.answerers import ChosenPrompts, EpisodeBatch
-from mdmf.evidence.opened_test import Arrays, DoesNotApply, OpenedTest
+from mdmf.evidence.opened_test import DoesNotApply, OpenedTest
 from mdmf.models.branch import Tokens
+from mdmf.results import Arrays
 
 MAX_MAPPED_VIDEOS = 600
 _BATCH = 1000
@@ -87,7 +88,7 @@ def feature_maps(opened: OpenedTest) -> tuple[list[dict[str, Any]], Arrays]:
 def _mapped_videos(opened: OpenedTest) -> tuple[np.ndarray, np.ndarray]:
     """Store rows and classes of the videos that the test used, evenly thinned per class to `MAX_MAPPED_VIDEOS`."""
     store = opened.workspace.stores.first
-    rows = store.rows_of(opened.saved["video_ids"].tolist())
+    rows = store.rows_of(opened.saved.video_ids.tolist())
     number = {name: index for index, name in enumerate(opened.class_names)}
     classes = np.array([number[name] for name in store.table.class_name[rows]])
     per_class = max(2, MAX_MAPPED_VIDEOS // len(number))

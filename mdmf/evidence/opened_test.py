@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import nn
@@ -21,9 +19,8 @@ from mdmf.engine.workspace import Workspace, as_it_lies, listing_settings
 from mdmf.files import file_sha256
 from mdmf.models.method import Method
 from mdmf.models.text_at_test import TextAtTest
+from mdmf.results import Episodes, Result
 from mdmf.settings import DEFAULT_SOURCE, Settings
-
-Arrays = dict[str, np.ndarray]
 
 
 class DoesNotApply(Exception):  # noqa: N818 (named for what happened)
@@ -56,8 +53,8 @@ class OpenedTest:
 
     Attributes:
         settings: of the test.
-        result: what the test wrote.
-        saved: its episodes and answers (`test_<protocol>_episodes.npz`).
+        result: of the test.
+        saved: its episodes and answers.
         workspace: its features, read only.
         model: with its weights, in evaluation mode; text at test is not part of it.
         bank: the features of the split.
@@ -65,8 +62,8 @@ class OpenedTest:
     """
 
     settings: Settings
-    result: Mapping[str, Any]
-    saved: Mapping[str, np.ndarray]
+    result: Result
+    saved: Episodes
     workspace: Workspace
     model: Method
     bank: FeatureBank
@@ -80,16 +77,16 @@ class OpenedTest:
     @cached_property
     def rows(self) -> EpisodeRows:
         """All episodes of the test."""
-        return self.sampler.batch(0, self.result["protocol"]["n_episodes"])
+        return self.sampler.batch(0, self.result.protocol.n_episodes)
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """The split's classes in order."""
-        return self.workspace.index.classes[self.result["protocol"]["split"]]
+        return self.workspace.index.classes[self.result.protocol.split]
 
     def answering(self) -> nn.Module:
         """The model as the test asked it, with the text beside it where the test had it."""
-        weight = self.result["text_weight"]
+        weight = self.result.text_weight
         return TextAtTest(self.model, self.workspace.text_model(), weight=weight).eval() if weight else self.model
 
     def check_episodes(self) -> None:
@@ -99,23 +96,21 @@ class OpenedTest:
             ValueError: if videos or splits have changed since the test.
         """
         ids = self.workspace.video_ids
-        same = list(self.class_names) == list(self.result["models"][self.name]["per_class_percent"])
-        same = same and np.array_equal(self.rows.class_ids, self.saved["class_ids"])
-        for kind in ("support", "query") if same else ():
-            videos = self.saved["video_ids"][self.saved[f"{kind}_videos"]]
-            same = same and np.array_equal(ids[getattr(self.rows, f"{kind}_rows")].astype(str), videos)
+        same = list(self.class_names) == self.result.classes
+        same = same and np.array_equal(self.rows.class_ids, self.saved.class_ids)
+        pairs = ((self.rows.support_rows, self.saved.support), (self.rows.query_rows, self.saved.query))
+        for rows, videos in pairs if same else ():
+            same = same and np.array_equal(ids[rows].astype(str), self.saved.video_ids[videos])
         if not same:
             raise ValueError("the videos or their splits have changed since the test; run the test again")
 
 
-def open_test(
-    folder: Path, result: Mapping[str, Any], saved: Mapping[str, np.ndarray], *, allow_code: bool = False
-) -> OpenedTest:
+def open_test(folder: Path, result: Result, saved: Episodes, *, allow_code: bool = False) -> OpenedTest:
     """A test's features and model again.
 
     Args:
         folder: of the run, or of a test without a run.
-        result: what the test wrote.
+        result: of the test.
         saved: its episodes and answers.
         allow_code: whether a method of the user's own may be imported, which runs its code.
 
@@ -123,15 +118,15 @@ def open_test(
         OSError: if videos, features or weights are not where they were.
         ValueError: if they are others than those of the test.
     """
-    settings = check_settings(result["settings"], source=f"the result of {folder}")
+    settings = check_settings(result.settings, source=f"the result of {folder}")
     root = listing_settings(settings).root
     if not root.is_dir():
         raise FileNotFoundError(f"the videos are not in {root} any more (paths are seen from {Path.cwd()})")
     workspace = _StoredOnly(settings, allow_code=allow_code)
     workspace.check_stores()
-    protocol = result["protocol"]
+    protocol = result.protocol
     model = workspace.model()
-    if settings.model.is_trained:
+    if workspace.method.is_trained:
         load_weights(_tested_weights(folder, result), model)
     opened = OpenedTest(
         settings=settings,
@@ -139,13 +134,13 @@ def open_test(
         saved=saved,
         workspace=workspace,
         model=model.eval(),
-        bank=workspace.bank(protocol["split"], device="cpu", of_test=True),
+        bank=workspace.bank(protocol.split, device="cpu", of_test=True),
         sampler=workspace.sampler(
-            protocol["split"],
-            n_way=protocol["n_way"],
-            n_shot=protocol["n_shot"],
-            n_query=protocol["n_query"],
-            seed=protocol["seed"],
+            protocol.split,
+            n_way=protocol.n_way,
+            n_shot=protocol.n_shot,
+            n_query=protocol.n_query,
+            seed=protocol.seed,
             of_test=True,
         ),
     )
@@ -153,9 +148,9 @@ def open_test(
     return opened
 
 
-def _tested_weights(folder: Path, result: Mapping[str, Any]) -> Path:
+def _tested_weights(folder: Path, result: Result) -> Path:
     """The weights that were tested, where they or the run's best are still the same."""
-    for path in (folder / "best.safetensors", Path(result["checkpoint"])):
-        if path.is_file() and file_sha256(path) == result["checkpoint_sha256"]:
+    for path in (folder / "best.safetensors", Path(result.checkpoint or "")):
+        if path.is_file() and file_sha256(path) == result.checkpoint_sha256:
             return path
-    raise FileNotFoundError(f"the weights that were tested ({result['checkpoint']}) are not there any more")
+    raise FileNotFoundError(f"the weights that were tested ({result.checkpoint}) are not there any more")

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from mdmf.corruptions import FRAME_KINDS, parse_corruption
 from mdmf.data.sources.frames import FramesSource
 from mdmf.data.views.loader import SourceView, load_clip_views
-from mdmf.evidence.opened_test import Arrays, DoesNotApply, OpenedTest
+from mdmf.evidence.opened_test import DoesNotApply, OpenedTest
 from mdmf.models.method import Method
+from mdmf.results import Arrays
 from mdmf.settings import DEFAULT_SOURCE
 from mdmf.structures import Episode, Preprocess
 
@@ -116,7 +117,7 @@ def story_boards(opened: OpenedTest) -> tuple[dict[str, Any], Arrays]:
         raise DoesNotApply(f"{opened.name} looks at no support video")
     saved, rows = opened.saved, opened.rows
     true_class = np.take_along_axis(rows.class_ids, rows.query_labels, axis=1)
-    choices = choose_queries(saved[f"{opened.name}/posterior"], rows.query_labels, true_class, _complete(opened))
+    choices = choose_queries(saved.answers[opened.name].posterior, rows.query_labels, true_class, _complete(opened))
     boards: list[dict[str, Any]] = []
     arrays: Arrays = {}
     for choice in choices:
@@ -147,7 +148,7 @@ def _board(opened: OpenedTest, choice: Choice) -> tuple[dict[str, Any], dict[str
     episode = replace(opened.bank.episode(rows), query_labels=None, class_ids=None)
     output = opened.answering()(episode)
     posterior = output.logits[0, q].softmax(dim=-1).numpy()
-    _check_same_answer(posterior, opened.saved[f"{opened.name}/posterior"][choice.episode, q])
+    _check_same_answer(posterior, opened.saved.answers[opened.name].posterior[choice.episode, q])
     label, answer = int(rows.query_labels[0, q]), int(posterior.argmax())
     shown = list(dict.fromkeys([label, answer, *np.argsort(-posterior, kind="stable").tolist()]))[:MAX_ROWS]
     distances, shares = {}, {}

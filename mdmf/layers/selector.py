@@ -60,8 +60,8 @@ class PromptSelector(nn.Module):
 
     @property
     def chooses_class(self) -> bool:
-        """Whether each query is given the prompt of one class, or none (not a mixture)."""
-        return self.mode != "expect"
+        """Whether each query is given the prompt of the class that `choose` names, or none (not a mixture)."""
+        return self.mode != "expect" and type(self).forward is PromptSelector.forward
 
     def scores(self, class_text: Tensor, query: Tensor) -> Tensor:
         """How well each query fits each text: (E, N, D), (E, Q, T, D) -> (E, Q, N)."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +46,7 @@ class Task:
 
 
 class Branch(nn.Module, ABC):
-    """What every branch offers; `embed` and `compare` are its own, the rest has defaults.
+    """Base class of branches: a subclass defines `compare`, usually `embed`, and may override the rest.
 
     Args:
         sources: names of the sources of features that `embed` looks at.
@@ -56,6 +57,12 @@ class Branch(nn.Module, ABC):
     def __init__(self, *, sources: Sequence[str]) -> None:
         super().__init__()
         self.sources = tuple(sources)
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        """A subclass that overrides `embed` gets the plain `embed_prompted`, not its parent's faster one."""
+        super().__init_subclass__(**settings)
+        if "embed" in vars(cls) and "embed_prompted" not in vars(cls):
+            cls.embed_prompted = Branch.embed_prompted  # type: ignore[method-assign]
 
     def embed(self, features: Mapping[str, Tensor], prompts: Tensor | None = None) -> Tokens:
         """Tokens of single videos; by default their features as they are.
@@ -99,7 +106,7 @@ class Branch(nn.Module, ABC):
     def support_evidence(self, support: Tokens, task: Task) -> Tensor | None:
         """Mean log-likelihood (E,) of the support's labels, each video classified without itself (AMFIR).
 
-        None where there is one shot. The other classes are compared with all their shots, the own class with its other
+        None with one shot. The other classes are compared with all their shots, the own class with its other
         shots; not a number where no class has a second shot.
         """
         N, K = next(iter(support.values())).shape[1:3]
@@ -124,11 +131,11 @@ class Branch(nn.Module, ABC):
         return torch.stack(logits, dim=2)
 
     def frame_costs(self, support: Tokens, query: Tokens) -> Tensor | None:
-        """Distances (E, Q, N, T, S) of query frames to prototype frames, for story boards; None: there are none."""
+        """Distances (E, Q, N, T, S) of query to prototype frames, for story boards; None for a branch without them."""
         return None
 
     def align(self, costs: Tensor) -> Tensor:
-        """The distance that the logits are made of, from frame costs: (..., T, S) -> (...)."""
+        """The distance behind the logits, from frame costs: (..., T, S) -> (...)."""
         raise TypeError(f"{type(self).__name__} has no frame costs")
 
     @property
@@ -141,7 +148,7 @@ def label_likelihood(logits: Tensor, own_logits: Tensor, present: Tensor | None)
     """Mean log-likelihood of the support's labels, each video classified without itself.
 
     Args:
-        logits: (E, N, K, N), of each support video; that of its own class is not looked at.
+        logits: (E, N, K, N), of each support video; the logit of its own class is not used.
         own_logits: (E, N, K), of its own class, from the class's other shots.
         present: (E, N, K) bool, the videos that have features; None: all.
 
@@ -199,7 +206,7 @@ class PrototypeBranch(Branch):
         return BranchOutput(logits, support_evidence=evidence)
 
     def frame_costs(self, support: Tokens, query: Tokens) -> Tensor | None:
-        """Cosine distances of frames, where the distance is made of them."""
+        """Cosine distances of frames; None for a distance of mean frames."""
         if not self.distance.compares_frames:
             return None
         return self.distance.frame_costs(query["frames"], class_prototypes(support["frames"]))
@@ -215,5 +222,5 @@ class PrototypeBranch(Branch):
         """As in `Branch`, from one sum over the shots."""
         frames = support["frames"]
         others = prototypes_without_each_shot(frames, task.support_present)  # (E, N, K, T, H)
-        own = self._logits(frames.flatten(0, 2)[:, None], others.flatten(0, 2)[:, None])
-        return own.reshape(frames.shape[:3])
+        logits = self._logits(frames.flatten(0, 2)[:, None], others.flatten(0, 2)[:, None])
+        return logits.reshape(frames.shape[:3])

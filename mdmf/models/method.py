@@ -115,7 +115,7 @@ class Method(nn.Module):
     def extra_losses(
         self, episode: Episode, tokens: Mapping[str, tuple[Tokens, Tokens]], outputs: Mapping[str, BranchOutput]
     ) -> dict[str, Tensor]:
-        """Losses of the method's own, each a scalar named `…_loss`; none by default.
+        """Additional losses of the method, each a scalar named `…_loss`; none by default.
 
         Args:
             episode: with labels in training.
@@ -130,15 +130,16 @@ class Method(nn.Module):
         Raises:
             ValueError: if the episode lacks a source or the class text that the method needs.
         """
-        tokens = self.embed(episode)
-        outputs = self.compare(
-            tokens,
-            class_text=episode.class_text,
-            support_present=episode.support_present,
-            query_present=episode.query_present,
-        )
-        losses = self.extra_losses(episode, tokens, outputs)
-        return self.conclude(outputs, query_labels=episode.query_labels, losses=losses)
+        with torch.set_grad_enabled(torch.is_grad_enabled() or self.adapts_at_test):
+            tokens = self.embed(episode)
+            outputs = self.compare(
+                tokens,
+                class_text=episode.class_text,
+                support_present=episode.support_present,
+                query_present=episode.query_present,
+            )
+            losses = self.extra_losses(episode, tokens, outputs)
+            return self.conclude(outputs, query_labels=episode.query_labels, losses=losses)
 
     def embed(self, episode: Episode) -> dict[str, tuple[Tokens, Tokens]]:
         """branch -> tokens of the support (E, N, K, ...) and query (E, Q, ...) videos.
@@ -164,7 +165,7 @@ class Method(nn.Module):
         Args:
             tokens: branch -> (support, query).
             class_text: (E, N, D).
-            support_present: source -> (E, N, K) bool; a source that is not named is there for every video.
+            support_present: source -> (E, N, K) bool; a source that is not named is present for every video.
             query_present: source -> (E, Q) bool, likewise.
         """
         outputs = {}
@@ -206,7 +207,7 @@ class Method(nn.Module):
         Args:
             outputs: of each branch.
             query_labels: (E, Q), for the cross-entropy.
-            losses: of the method's own, to stand beside those of every method.
+            losses: additional losses of the method.
         """
         logits = {name: output.logits for name, output in outputs.items()}  # each (E, Q, N)
         selection = Selection()

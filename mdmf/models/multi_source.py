@@ -8,11 +8,13 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 from torch import nn
 
-from mdmf.distances.video import VideoDistance
 from mdmf.layers.heads import TemporalHead
 from mdmf.models.branch import Branch, PrototypeBranch
-from mdmf.models.registry import FeatureInfo, make_method
-from mdmf.settings import AlignmentSettings, Method, MethodSettings, SingleSourceSettings
+from mdmf.models.method import LossWeights, Method
+from mdmf.models.registry import FeatureInfo, make_method, video_distance
+from mdmf.mutual.fuse import mutual_fusion
+from mdmf.mutual.selection import Strategy
+from mdmf.settings import AlignmentSettings, MethodField, MethodSettings, SingleSourceSettings
 
 
 class HeadSettings(AlignmentSettings):
@@ -35,7 +37,7 @@ class HeadSettings(AlignmentSettings):
 
     @property
     def layer_settings(self) -> dict[str, Any]:
-        """What a head's layers are made with."""
+        """Arguments of a head's layers."""
         names = ("n_heads", "hidden_size", "attention_dropout", "dropout", "tcn_dropout")
         return {name: getattr(self, name) for name in names}
 
@@ -47,7 +49,9 @@ class MultiSourceSettings(HeadSettings):
     """
 
     sources: tuple[str, ...] = Field(("rgb", "flow"), min_length=1, description="names of the sources, in order")
-    of: Method | None = Field(None, description="the method whose branch each source is given; default: a head (ours)")
+    of: MethodField | None = Field(
+        None, description="the method whose branch each source is given; default: a head (ours)"
+    )
     temperature: float = Field(1.0, gt=0, description="of the fused logits")
 
     @field_validator("sources")
@@ -108,7 +112,7 @@ class MutualSettings(MultiSourceSettings):
             between -= {"cross_entropy", "detach_teacher", "distill_weight"}
             given = sorted(key for key in between if getattr(self, key) != type(self).model_fields[key].default)
             if given:
-                raise ValueError(f"with one source there is nothing to set by {', '.join(given)}")
+                raise ValueError(f"one source has no use for {', '.join(given)}; remove them, or name a second source")
         for key, choices in (("strategy", strategies), ("fusion", fusions)):
             if getattr(self, key) not in choices:
                 raise ValueError(f"{key} must be one of {choices}, got {getattr(self, key)!r}")
@@ -123,12 +127,7 @@ def head_branch(
     return PrototypeBranch(
         head(sizes, settings.head_size or sizes[0], **settings.layer_settings),
         sources=sources,
-        distance=VideoDistance(
-            name=settings.distance,
-            otam_temperature=settings.otam_temperature,
-            otam_directions=settings.otam_directions,
-            eps=settings.cosine_eps,
-        ),
+        distance=video_distance(settings.distance, settings),
         temperature=settings.branch_temperature,
     )
 
@@ -141,7 +140,9 @@ def branch_of(settings: MethodSettings, features: FeatureInfo, *, source: str) -
     """
     method = make_method(settings.model_copy(update={"source": source}), features)
     if len(method.branches) > 1 or method.selector is not None:
-        raise ValueError(f"{settings.name} has several branches or prompts of its own, and cannot be wrapped")
+        raise ValueError(
+            f"{settings.name} has several branches or uses prompts, and cannot be wrapped; take a method of one branch"
+        )
     (branch,) = method.branches.values()
     return branch  # type: ignore[return-value]
 
@@ -151,3 +152,16 @@ def source_branches(settings: MultiSourceSettings, features: FeatureInfo) -> dic
     if settings.of is None:
         return {source: head_branch(settings, features, sources=[source]) for source in settings.sources}
     return {source: branch_of(settings.of, features, source=source) for source in settings.sources}
+
+
+def mutual_method(settings: MutualSettings, features: FeatureInfo, selection: nn.Module) -> Method:
+    """A branch for each source; the selection says which teaches and how much each weighs."""
+    branches = source_branches(settings, features)
+    return Method(
+        branches,
+        selection=Strategy(selection, strategy=settings.strategy),
+        fusion=mutual_fusion(settings.fusion, list(branches), temperature=settings.temperature),
+        loss_weights=LossWeights(settings.distill_weight),
+        detach_teacher=settings.detach_teacher,
+        cross_entropy=settings.cross_entropy,
+    )

@@ -1,4 +1,4 @@
-"""Which videos of an episode have the features that a branch needs, and which queries it can answer therefore."""
+"""Which videos of an episode have the features of a branch, and which queries the branch can answer."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +10,7 @@ def videos_present(present: Mapping[str, Tensor], sources: Sequence[str]) -> Ten
     """Where a video has at least one of the sources; the others stand as zeros (early fusion).
 
     Args:
-        present: source -> (...) bool; a source that is not named is there for every video.
+        present: source -> (...) bool; a source that is not named is present for every video.
         sources: those that a branch is given.
 
     Returns:
@@ -23,7 +23,7 @@ def videos_present(present: Mapping[str, Tensor], sources: Sequence[str]) -> Ten
 
 
 def query_usable(support_present: Tensor | None, query_present: Tensor | None, *, n_queries: int) -> Tensor | None:
-    """Which queries can be answered: those that are there, in episodes where every class has a shot that is there.
+    """Which queries can be answered: present ones, in episodes where every class has a present shot.
 
     Args:
         support_present: (E, N, K) bool, or None: all.

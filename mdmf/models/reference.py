@@ -43,14 +43,14 @@ def our_name(name: str) -> str | None:
         return None
     if name == "scale":
         return "video_text.scale"
-    if found := re.fullmatch(r"(context2|context_local)\.layers\.(\d+)\.(.+)\.(weight|bias)", name):
-        module, layer, part, kind = found.groups()
+    if match := re.fullmatch(r"(context2|context_local)\.layers\.(\d+)\.(.+)\.(weight|bias)", name):
+        module, layer, part, kind = match.groups()
         if part in _FUSION_PARTS:
             return f"branches.{_FUSION_VIEWS[module]}.fusion.layers.{layer}.{_FUSION_PARTS[part]}.{kind}"
-    if found := re.fullmatch(r"(context_conv[12])\.(weight|bias)", name):
-        return f"branches.local.context.{_LOCAL_CONVOLUTIONS[found[1]]}.{found[2]}"
-    if found := re.fullmatch(r"tcn\.network\.(\d+)\.(conv[12])\.(bias|weight_g|weight_v)", name):
-        block, convolution, kind = found.groups()
+    if match := re.fullmatch(r"(context_conv[12])\.(weight|bias)", name):
+        return f"branches.local.context.{_LOCAL_CONVOLUTIONS[match[1]]}.{match[2]}"
+    if match := re.fullmatch(r"tcn\.network\.(\d+)\.(conv[12])\.(bias|weight_g|weight_v)", name):
+        block, convolution, kind = match.groups()
         return f"branches.global.context.blocks.{block}.{_TCN_PARTS[convolution]}.{_TCN_PARTS[kind]}"
     raise ValueError(f"unknown tensor {name!r}: this is not the state dict of a CLIP-MDMF checkpoint")
 
@@ -90,19 +90,21 @@ def load_clip_mdmf(
         raise ValueError(
             f"the checkpoint lacks {error}: this is not the state dict of a CLIP-MDMF checkpoint"
         ) from None
-    depth = 1 + max(int(found[1]) for name in state if (found := re.match(r"context2\.layers\.(\d+)\.", name)))
+    depth = 1 + max(int(match[1]) for name in state if (match := re.match(r"context2\.layers\.(\d+)\.", name)))
     model = build_model(
         method_settings({"name": "m2df", "depth": depth, "hidden_size": hidden_size, **settings}),
         feature_sizes={"rgb": size},
         logit_scale=1.0,
     )
-    own = model.state_dict()
-    missing, unexpected = sorted(own.keys() - renamed.keys()), sorted(renamed.keys() - own.keys())
+    expected = model.state_dict()
+    missing, unexpected = sorted(expected.keys() - renamed.keys()), sorted(renamed.keys() - expected.keys())
     if missing or unexpected:
         raise ValueError(f"the checkpoint lacks {missing or 'nothing'} and has {unexpected or 'nothing'} too many")
-    misshapen = [name for name, tensor in renamed.items() if tensor.shape != own[name].shape]
+    misshapen = [name for name, tensor in renamed.items() if tensor.shape != expected[name].shape]
     if misshapen:
         name = misshapen[0]
-        raise ValueError(f"{name} of the checkpoint is {tuple(renamed[name].shape)}, expected {tuple(own[name].shape)}")
+        raise ValueError(
+            f"{name} of the checkpoint is {tuple(renamed[name].shape)}, expected {tuple(expected[name].shape)}"
+        )
     model.load_state_dict(renamed)
     return model.eval()

@@ -1,4 +1,4 @@
-"""Where methods register themselves, and how one is made from its settings."""
+"""The registration of methods, and the construction of a method from its settings."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+from mdmf.distances.video import VideoDistance
 from mdmf.models.method import Method
 from mdmf.registry import METHODS
-from mdmf.settings import MethodSettings
+from mdmf.settings import AlignmentSettings, MethodSettings
 
 S = TypeVar("S", bound=MethodSettings)
 
 
 @dataclass(frozen=True)
 class FeatureInfo:
-    """What a method must know of its features before it is made.
+    """Sizes and facts of the features that a method is made for.
 
     Attributes:
         sizes: source -> D.
@@ -115,3 +116,13 @@ def make_method(settings: MethodSettings, features: FeatureInfo) -> Method:
             )
     method: Method = METHODS[settings.name].make(settings, features)
     return method
+
+
+def video_distance(name: str, settings: AlignmentSettings) -> VideoDistance:
+    """The distance of this name, with the settings of a method."""
+    return VideoDistance(
+        name=name,
+        otam_temperature=settings.otam_temperature,
+        otam_directions=settings.otam_directions,
+        eps=settings.cosine_eps,
+    )

@@ -17,11 +17,12 @@ def combine_with_text(visual_logits: Tensor, text_logits: Tensor, weight: float)
 
 def text_settings(model: MethodSettings) -> MethodSettings:
     """The method that answers by the text alone (`zero_shot`), with cosines as those of another method."""
-    return method_settings(with_settings("zero_shot", model.model_dump(include={"cosine_eps"})))
+    measuring = getattr(model, "of", None) or model  # a method that wraps another one measures as that one does
+    return method_settings(with_settings("zero_shot", measuring.model_dump(include={"cosine_eps"})))
 
 
 def text_model(model: MethodSettings, *, logit_scale: float, feature_size: int) -> nn.Module:
-    """The text's own answer, without any support video, to combine with that of a method."""
+    """The model that answers by the class text alone, to combine with a method."""
     settings = text_settings(model)
     sizes = dict.fromkeys(settings.used_sources, feature_size)
     return build_model(settings, feature_sizes=sizes, logit_scale=logit_scale)

@@ -1,4 +1,4 @@
-"""How sure a branch is of a query, and what its answer would cost."""
+"""Certainty of a branch about a query, and the expected free energy of its answer."""
 
 from torch import Tensor
 
@@ -30,7 +30,7 @@ def negative_entropy(logits: Tensor) -> Tensor:
         logits: (..., N), larger is better.
 
     Returns:
-        (...), in [-log N, 0]; larger is surer.
+        (...), in [-log N, 0]; larger is more certain.
     """
     (logits,) = full_precision(logits)
     logs = logits.log_softmax(dim=-1)

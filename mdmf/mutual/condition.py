@@ -23,8 +23,8 @@ def more_certain_teaches(certainties: Sequence[Mapping[str, Tensor]]) -> dict[st
         branch name -> (E, Q) bool: the queries it teaches to the other branch.
     """
     first, second = certainties[0]
-    first_is_surer = torch.stack([measure[first] >= measure[second] for measure in certainties])
-    return {first: first_is_surer.all(dim=0), second: (~first_is_surer).all(dim=0)}
+    first_is_more_certain = torch.stack([measure[first] >= measure[second] for measure in certainties])
+    return {first: first_is_more_certain.all(dim=0), second: (~first_is_more_certain).all(dim=0)}
 
 
 def view_condition(
@@ -55,7 +55,7 @@ def view_condition(
 
 
 def sample_condition(certainties: Sequence[Mapping[str, Tensor]]) -> dict[tuple[str, str], Tensor]:
-    """A branch teaches another a query if it is surer of it by every measure; a tie by any measure teaches nobody.
+    """A branch teaches a query to another if it is more certain by every measure; a tie by any measure teaches nobody.
 
     Unlike the views' condition, this one is strict on both sides (AMFAR, eq. 3).
 

@@ -1,4 +1,4 @@
-"""Mutual distillation: the branch that is sure of a query moves the other towards its posterior."""
+"""Mutual distillation: the branch that is more certain of a query moves the others towards its posterior."""
 
 from collections.abc import Mapping
 

@@ -254,15 +254,15 @@ def _prior(outputs: Outputs) -> Tensor:
 
 
 def _shares(trust: dict[str, Tensor], outputs: Outputs) -> dict[str, Tensor]:
-    """Trust (E, Q) by branch, made to sum to 1 over the branches that can answer; even where none can."""
+    """Trust (E, Q) by branch, normalised over the branches that can answer; equal shares where none can."""
     usable = {branch: output.usable for branch, output in outputs.items()}
-    kept = {
+    usable_trust = {
         branch: value if (can := usable[branch]) is None else value.masked_fill(~can, 0)
         for branch, value in trust.items()
     }
-    total = torch.stack(list(kept.values())).sum(dim=0)
+    total = torch.stack(list(usable_trust.values())).sum(dim=0)
     nobody = total == 0
     return {
-        branch: torch.where(nobody, 1 / len(kept), value / total.masked_fill(nobody, 1))
-        for branch, value in kept.items()
+        branch: torch.where(nobody, 1 / len(usable_trust), value / total.masked_fill(nobody, 1))
+        for branch, value in usable_trust.items()
     }

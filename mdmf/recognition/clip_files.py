@@ -20,7 +20,7 @@ from safetensors.numpy import save as to_safetensors
 
 from mdmf.data.features.store import MANIFEST, StoreSettings, check_settings
 from mdmf.data.video.opening import FRAME_SUFFIXES
-from mdmf.files import file_sha256, write_atomic
+from mdmf.files import file_sha256, json_sha256, write_atomic
 from mdmf.structures import ImageEncoder
 
 
@@ -51,7 +51,7 @@ class ClipFiles:
     def __init__(self, parent: Path, asked: StoreSettings) -> None:
         # What decides random views alone must not part test views that are the same.
         self.asked = replace(asked, rule=asked.rule.test_view)
-        key = hashlib.sha256(json.dumps(self.asked.to_json(), sort_keys=True).encode()).hexdigest()[:10]
+        key = json_sha256(self.asked.to_json())[:10]
         self.folder = parent / f"{asked.source}-{key}"
 
     def read(self, key: str, part: str) -> dict[str, np.ndarray] | None:

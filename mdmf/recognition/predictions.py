@@ -119,16 +119,10 @@ class Predictions:
         }
 
     def to_frame(self) -> DataFrame:
-        """The rows as a table of pandas, with a column `certainty <branch>` and `p <class>` for each."""
+        """The rows as a table of pandas (`flat_rows`)."""
         import pandas
 
-        rows = [
-            {key: value for key, value in row.items() if key not in ("certainty", "posterior")}
-            | {f"certainty {branch}": value for branch, value in row["certainty"].items()}
-            | {f"p {name}": value for name, value in row["posterior"].items()}
-            for row in self.to_dict()["rows"]
-        ]
-        return pandas.DataFrame(rows)
+        return pandas.DataFrame(flat_rows(self.to_dict()))
 
     @property
     def _ranked(self) -> np.ndarray:
@@ -137,6 +131,17 @@ class Predictions:
 
     def _names(self, numbers: np.ndarray) -> list[str | None]:
         return [self.classes[number] if known else None for number, known in zip(numbers, self.has_answer, strict=True)]
+
+
+def flat_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of `Predictions.to_dict` without nesting: a key `certainty <branch>` and `p <class>` for each."""
+    return [
+        {key: value for key, value in row.items() if key not in ("certainty", "posterior", "note")}
+        | {f"certainty {branch}": value for branch, value in row["certainty"].items()}
+        | {f"p {name}": value for name, value in row["posterior"].items()}
+        | {"note": row["note"]}
+        for row in result["rows"]
+    ]
 
 
 def trusted_branches(answers: Answers) -> list[str]:

@@ -95,7 +95,7 @@ class FewShotRecognizer:
         if text not in TEXT_CHOICES:
             raise ValueError(f"text must be one of {TEXT_CHOICES}, got {text!r}")
         self.run = None if run is None else RunFolder.open(Path(run).expanduser())
-        self.settings = _read_settings(self.run, cfg or "predict", list(overrides))
+        self.settings = _read_settings(self.run, cfg or "predict", list(overrides), allow_code=allow_code)
         self.text = text
         self._weights = self.run.best if self.run is not None and self.settings.model.is_trained else None
         # A prompt file given in this call is meant for these classes; the file of a run is meant for its own classes.
@@ -306,14 +306,14 @@ def parse_request(
     return list_queries(clips), rule
 
 
-def _read_settings(run: RunFolder | None, cfg: str | Path, overrides: list[str]) -> Settings:
+def _read_settings(run: RunFolder | None, cfg: str | Path, overrides: list[str], *, allow_code: bool) -> Settings:
     if run is not None:
         settings = run.settings(overrides)
         run.check_same_features(settings)
     else:
         settings = load_settings(cfg, overrides)
     name = settings.model.table_name
-    if settings.model.is_trained and run is None:
+    if run is None and settings.model.resolved(allow_code=allow_code).is_trained:
         raise ValueError(f"model {name!r} has to be trained; give a run of it, or another model, as model.name=otam")
     if settings.model.text_weight == "val":
         raise ValueError(

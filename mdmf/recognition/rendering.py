@@ -5,13 +5,12 @@ All read the record that `Predictions.to_dict` gives and that the command writes
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping
 from itertools import groupby, pairwise
 from typing import Any
 
-from mdmf.report.tables import text_table
+from mdmf.recognition.predictions import flat_rows
+from mdmf.report.table import Cell, Row, Table, for_terminal, number
 
 NO_ANSWER = "no answer"
 _CAUTION = (
@@ -22,10 +21,12 @@ _CAUTION = (
 
 def predictions_text(result: Mapping[str, Any]) -> str:
     """What is printed: the table, or the time line of windows, and what must be known about it."""
-    body = prediction_table(result) if result["window"] is None else timeline(result)
+    tables = [prediction_table(result)] if result["window"] is None else timelines(result)
     of_rows = {f"{row['clip']}: {row['note']}": None for row in result["rows"] if row["note"]}
     notes = [f"note: {note}" for note in (*result["notes"], *of_rows)]
-    return "\n\n".join(part for part in (_title(result), body, "\n".join(notes), _CAUTION) if part)
+    return "\n\n".join(
+        part for part in (_title(result), *(table.text() for table in tables), "\n".join(notes), _CAUTION) if part
+    )
 
 
 def _title(result: Mapping[str, Any]) -> str:
@@ -36,37 +37,38 @@ def _title(result: Mapping[str, Any]) -> str:
     return f"{'; '.join(parts)}\n{len(result['classes'])} classes, clips of each in brackets: {shots}"
 
 
-def prediction_table(result: Mapping[str, Any]) -> str:
+def prediction_table(result: Mapping[str, Any]) -> Table:
     """A row for each clip: the answer, how probable it is, the second best class, and what each branch thinks."""
     branches = result["branches"]
-    lines = []
+    rows: list[Row] = []
     for row in result["rows"]:
-        certainty = [_share(row["certainty"].get(branch)) for branch in branches]
-        runner_up = "" if row["second_best"] is None else f"{row['second_best']} {_share(row['second_probability'])}"
-        cells = [_answer(row), _share(row["probability"]), runner_up, *certainty, row["trusted"] or ""]
-        lines.append([_one_line(cell) for cell in (row["clip"], *cells)])
+        runner_up = "" if row["second_best"] is None else f"{row['second_best']} {row['second_probability']:.2f}"
+        certainty = [number(row["certainty"].get(branch)) for branch in branches]
+        rows.append(
+            [row["clip"], _answer(row), number(row["probability"]), runner_up, *certainty, row["trusted"] or ""]
+        )
     header = ["clip", "answer", "probability", "second best", *(f"{name} certainty" for name in branches), "trusted"]
-    return text_table(header, lines)
+    return Table("predictions", "", header, rows)
 
 
-def timeline(result: Mapping[str, Any]) -> str:
+def timelines(result: Mapping[str, Any]) -> list[Table]:
     """For each clip, its stretches of the same answer."""
-    parts = []
+    header = ["from", "to", "answer", "windows", "mean probability", "lowest"]
+    tables = []
     for clip, stretches in groupby(segments(result), key=lambda segment: segment["clip"]):
-        lines = [
+        rows: list[Row] = [
             [
                 _time(segment, "start"),
                 _time(segment, "end"),
-                _one_line(_answer(segment)),
-                str(segment["n_windows"]),
-                _share(segment["mean_probability"]),
-                _share(segment["lowest_probability"]),
+                _answer(segment),
+                number(segment["n_windows"], "d"),
+                number(segment["mean_probability"]),
+                number(segment["lowest_probability"]),
             ]
             for segment in stretches
         ]
-        table = text_table(["from", "to", "answer", "windows", "mean probability", "lowest"], lines)
-        parts.append(f"{_one_line(clip)}\n\n{table}")
-    return "\n\n".join(parts)
+        tables.append(Table(f"timeline_{clip}", for_terminal(clip), header, rows))
+    return tables
 
 
 def segments(result: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -107,34 +109,13 @@ def _merged(rows: Iterator[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def predictions_csv(result: Mapping[str, Any]) -> str:
     """The rows as CSV; a column `certainty <branch>` and `p <class>` for each; empty cells where there is nothing."""
-    plain = [key for key in result["rows"][0] if key not in ("certainty", "posterior", "note")]
-    header = [
-        *plain,
-        *(f"certainty {branch}" for branch in result["branches"]),
-        *(f"p {name}" for name in result["classes"]),
-        "note",
-    ]
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(header)
-    for row in result["rows"]:
-        certainty = [row["certainty"].get(branch) for branch in result["branches"]]
-        posterior = [row["posterior"][name] for name in result["classes"]]
-        writer.writerow([*(row[key] for key in plain), *certainty, *posterior, row["note"]])
-    return text.getvalue()
+    rows = flat_rows(result)
+    cells = [[Cell("" if value is None else str(value), value) for value in row.values()] for row in rows]
+    return Table("predictions", "", list(rows[0]), cells).csv()
 
 
 def _answer(row: Mapping[str, Any]) -> str:
     return NO_ANSWER if row["answer"] is None else str(row["answer"])
-
-
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
-
-
-def _one_line(text: str) -> str:
-    """A cell of a table: a name may hold line breaks and `|`."""
-    return "".join(character if character.isprintable() else "?" for character in text).replace("|", "\\|")
 
 
 def _time(segment: Mapping[str, Any], edge: str) -> str:

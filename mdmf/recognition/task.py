@@ -98,7 +98,7 @@ class ClipTask:
             draws: a number in [0, 1) for each, for models that draw the prompt of a query.
         """
         if not queries:
-            return Answers(np.zeros((1, 0, len(self.clips))), {}, None, {})
+            return Answers(np.zeros((1, 0, len(self.clips))), np.zeros((1, 0), dtype=np.int64))
         episodes = task_episodes([len(of_class) for of_class in self.clips.values()], draws)
         bank = self._bank(queries, np.union1d(episodes.support_rows, episodes.query_rows))
 

@@ -100,7 +100,7 @@ _NOT_IN_XML = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U
 
 
 def to_svg(figure: Figure) -> str:
-    """The figure as an `<svg>` element in the page's colours; its ids become unique by `with_prefix`.
+    """The figure as an `<svg>` element in the page's colours; its ids become unique by `embedded`.
 
     Must be called inside `drawing`.
     """
@@ -127,14 +127,16 @@ def _take_page_colours(element: ElementTree.Element) -> None:
         element.set("style", _COLOUR.sub(lambda found: _PAGE_COLOURS[found[0]], "; ".join(parts)))
 
 
-def with_prefix(svg: str, prefix: str) -> str:
-    """The same drawing with `prefix-` before each of its ids and references, so that a page can hold several.
+def embedded(svg: str, prefix: str, description: str) -> str:
+    """The drawing as one picture of a page, which can hold several.
 
     Args:
         svg: of `to_svg`.
-        prefix: letters, digits and `-`.
+        prefix: letters, digits and `-`; stands before each id and reference.
+        description: read in its place to who cannot see it.
     """
     root = ElementTree.fromstring(svg)
+    root.attrib |= {"role": "img", "aria-label": description}
     for element in root.iter():
         for key, value in element.attrib.items():
             if key == "id":
@@ -143,14 +145,6 @@ def with_prefix(svg: str, prefix: str) -> str:
                 element.set(key, f"#{prefix}-{value[1:]}")
             elif "url(#" in value:
                 element.set(key, _REFERENCE.sub(rf"url(#{prefix}-\1)", value))
-    return _serialised(root)
-
-
-def labelled(svg: str, description: str) -> str:
-    """The same drawing as one picture with a text in its place for who cannot see it."""
-    root = ElementTree.fromstring(svg)
-    root.set("role", "img")
-    root.set("aria-label", description)
     return _serialised(root)
 
 

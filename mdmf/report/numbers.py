@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-_Z = 1.96
+from mdmf.results import Episodes
+from mdmf.statistics import mean_interval, wilson_interval
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,13 @@ class Answered:
         return self.true_class == self.answer
 
 
-def answered(episodes: Mapping[str, np.ndarray], model: str, n_classes: int) -> Answered:
-    """The answers of one model from a test's saved episodes."""
-    class_ids, labels = episodes["class_ids"], episodes["query_labels"].astype(np.int64)
-    predictions = episodes[f"{model}/predictions"].astype(np.int64)
-    Q = labels.shape[1]
+def answered(episodes: Episodes, model: str, n_classes: int) -> Answered:
+    """The answers of one model in a saved test."""
+    predictions = episodes.answers[model].predictions
     return Answered(
-        true_class=np.take_along_axis(class_ids, labels, axis=1).ravel(),
-        answer=np.take_along_axis(class_ids, predictions, axis=1).ravel(),
-        in_episode=np.repeat(class_ids, Q, axis=0),
+        true_class=episodes.query_classes.ravel(),
+        answer=np.take_along_axis(episodes.class_ids, predictions, axis=1).ravel(),
+        in_episode=np.repeat(episodes.class_ids, predictions.shape[1], axis=0),
         n_classes=n_classes,
     )
 
@@ -59,51 +57,43 @@ def confusion_counts(answers: Answered) -> tuple[np.ndarray, np.ndarray]:
     return counts, possible
 
 
-def wilson(n_right: float, n_asked: int) -> tuple[float, float]:
-    """Ends of the 95 % Wilson interval of a share, both in percent; (0, 100) for nothing asked."""
-    if n_asked == 0:
-        return 0.0, 100.0
-    share = n_right / n_asked
-    middle = (share + _Z**2 / (2 * n_asked)) / (1 + _Z**2 / n_asked)
-    half = _Z / (1 + _Z**2 / n_asked) * np.sqrt(share * (1 - share) / n_asked + _Z**2 / (4 * n_asked**2))
-    return float(100 * max(0.0, middle - half)), float(100 * min(1.0, middle + half))
-
-
 @dataclass(frozen=True)
 class ClassNumbers:
-    """One class: queries asked, accuracy in percent with its interval, gain over a baseline with half its interval.
+    """One class: its queries, accuracy in percent with its interval, gain over a baseline with half its interval.
 
-    Everything but `n_asked` is None for a class that was never asked, and the gain without a baseline.
+    Everything but `n_queries` is None for a class without queries, and the gain without a baseline.
     """
 
-    n_asked: int
-    percent: float | None
-    low: float | None
-    high: float | None
-    baseline_percent: float | None
-    gain: float | None
-    gain_interval: float | None
+    n_queries: int
+    percent: float | None = None
+    low: float | None = None
+    high: float | None = None
+    baseline_percent: float | None = None
+    gain: float | None = None
+    gain_interval: float | None = None
 
 
 def class_numbers(model: Answered, baseline: Answered | None) -> list[ClassNumbers]:
     """Per class: accuracy, and the gain over a baseline, paired query by query."""
-    found = []
-    for c in range(model.n_classes):
-        own = model.true_class == c
-        n_asked = int(own.sum())
-        if not n_asked:
-            found.append(ClassNumbers(0, *[None] * 6))
-            continue
-        right = model.is_right[own].astype(np.float64)
-        low, high = wilson(float(right.sum()), n_asked)
-        base_percent = gain = half = None
-        if baseline is not None:
-            base = baseline.is_right[own].astype(np.float64)
-            difference = 100 * (right - base)
-            base_percent, gain = float(100 * base.mean()), float(difference.mean())
-            half = float(_Z * difference.std(ddof=1) / np.sqrt(n_asked)) if n_asked > 1 else None
-        found.append(ClassNumbers(n_asked, float(100 * right.mean()), low, high, base_percent, gain, half))
-    return found
+    return [_class_numbers(model, baseline, model.true_class == c) for c in range(model.n_classes)]
+
+
+def _class_numbers(model: Answered, baseline: Answered | None, of_class: np.ndarray) -> ClassNumbers:
+    right = model.is_right[of_class].astype(np.float64)
+    n = len(right)
+    if n == 0:
+        return ClassNumbers(0)
+    numbers = ClassNumbers(n, float(100 * right.mean()), *wilson_interval(float(right.sum()), n))
+    if baseline is None:
+        return numbers
+    baseline_right = baseline.is_right[of_class].astype(np.float64)
+    difference = 100 * (right - baseline_right)
+    return replace(
+        numbers,
+        baseline_percent=float(100 * baseline_right.mean()),
+        gain=float(difference.mean()),
+        gain_interval=mean_interval(difference) if n > 1 else None,
+    )
 
 
 def certainty_histogram(

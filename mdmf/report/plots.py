@@ -82,19 +82,15 @@ def classes_plot(
 ) -> str:
     """A percentage per class with its interval (value, low, high), and another one as a hollow mark; None: no mark."""
     with drawing(_ROW * len(names) + 1.2) as (figure, axes):
-        asked = [(y, row) for y, row in enumerate(rows) if row is not None]
-        values = np.array([row for _, row in asked], dtype=np.float64).reshape(-1, 3)
+        places = [y for y, row in enumerate(rows) if row is not None]
+        values = np.array([row for row in rows if row is not None], dtype=np.float64).reshape(-1, 3)
         ends = np.abs(values[:, 1:] - values[:, :1]).T
-        places = [y for y, _ in asked]
-        style = {"color": COLOURS[0], "capsize": 3, "ms": 6}
+        style: dict[str, Any] = {"color": COLOURS[0], "capsize": 3, "ms": 6}
         handles: list[Any] = [axes.errorbar(values[:, 0], places, xerr=ends, fmt="o", label=labels[0], **style)]
-        based = [(y, value) for y, value in enumerate(others) if value is not None]
-        if based:
-            handles += axes.plot(
-                *([value for _, value in based], [y for y, _ in based]),
-                *("D",),
-                **{"color": COLOURS[1], "markerfacecolor": "none", "markersize": 6, "label": labels[1]},
-            )
+        hollow = [(value, y) for y, value in enumerate(others) if value is not None]
+        if hollow:
+            style = {"color": COLOURS[1], "markerfacecolor": "none", "markersize": 6}
+            handles += axes.plot(*zip(*hollow, strict=True), "D", label=labels[1], **style)
         name_rows(axes, names)
         axes.set_xlim(-3, 103)
         axes.set_xlabel("%")
@@ -128,17 +124,10 @@ def confusion_plot(names: Sequence[str], percent: np.ndarray) -> str:
     C = len(names)
     with drawing(max(2.6, min(0.3, 10 / C) * C + 0.9)) as (figure, axes):
         for row, column in np.argwhere(np.nan_to_num(percent) > 0):
-            share = percent[row, column] / 100
-            colour = COLOURS[int(row != column)]
-            axes.fill_between(
-                [column - 0.48, column + 0.48],
-                row - 0.48,
-                row + 0.48,
-                **{"facecolor": colour, "alpha": 0.06 + 0.44 * share, "linewidth": 0},
-            )
+            width, style = [column - 0.48, column + 0.48], {"facecolor": COLOURS[int(row != column)], "linewidth": 0}
+            axes.fill_between(width, row - 0.48, row + 0.48, alpha=0.06 + 0.0044 * percent[row, column], **style)
             if C <= MAX_NUMBERED_CLASSES and percent[row, column] >= 0.5:
-                place = {"ha": "center", "va": "center", "fontsize": 9}
-                axes.text(column, row, f"{percent[row, column]:.0f}", **place)
+                axes.text(column, row, f"{percent[row, column]:.0f}", ha="center", va="center", fontsize=9)
         step = 1 if C <= 30 else 5
         axes.set_yticks(range(C), [f"{short(name)}  {number}" for number, name in enumerate(names, start=1)])
         axes.set_xticks(range(0, C, step), range(1, C + 1, step))
@@ -210,12 +199,9 @@ def map_plot(points: np.ndarray, classes: np.ndarray, names: Sequence[str], expl
         if others.any():
             axes.plot(*points[others].T, ".", color=INK, alpha=0.55, markersize=3, label="other classes")
         for place, index in enumerate(shown):
-            axes.plot(
-                *points[classes == index].T,
-                MARKERS[(place // len(COLOURS) + place) % len(MARKERS)],
-                **{"color": COLOURS[place % len(COLOURS)], "markersize": 4.5, "alpha": 0.85, "markeredgewidth": 0},
-                label=short(names[index], 20),
-            )
+            marker, colour = MARKERS[(place // len(COLOURS) + place) % len(MARKERS)], COLOURS[place % len(COLOURS)]
+            style = {"color": colour, "markersize": 4.5, "alpha": 0.85, "markeredgewidth": 0}
+            axes.plot(*points[classes == index].T, marker, label=short(names[index], 20), **style)
         axes.set_xlabel(f"first direction, {100 * explained[0]:.0f} % of the variance")
         axes.set_ylabel(f"second, {100 * explained[1]:.0f} %")
         axes.set_xticklabels([])

@@ -1,212 +1,165 @@
-"""The files of one run or test folder, read for a report. Nothing in them is run, and no model is needed."""
+"""A run folder, or that of a test without a run, as a report sees it: nothing in it is run, and no model is needed."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
-from mdmf.files import file_sha256
-from mdmf.results import read_test_result
-
-_PREFIX = "test_"
-_ALL_EVIDENCE = ("calibration", "selector", "embeddings", "boards")
+from mdmf.results import (
+    EVIDENCE_PARTS,
+    Arrays,
+    Episodes,
+    Evidence,
+    Result,
+    ResultFiles,
+    find_tests,
+    read_episodes,
+    read_evidence,
+    read_result,
+)
+from mdmf.training_log import Metrics, TrainingSummary, read_environment, read_metrics, read_training
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """What a report knows of a run.
+    """All that a report knows of a run, each file read once.
 
     Attributes:
-        folder: of the run, or of a test without a run.
-        label: its name in the page.
-        results: protocol name -> `test_<protocol>.json`.
-        protocol: the one that is looked at in detail.
-        episodes: arrays of `test_<protocol>_episodes.npz`; empty if it is not there.
-        evidence: `evidence_<protocol>.json`; its arrays in `evidence_arrays`.
-        metrics: rows of `metrics.jsonl`; empty for a test without training.
-        training: `training.json`; empty likewise.
-        environment: `environment.json`, or that of the test.
+        files: of the test that is looked at in detail.
+        label: name of the run in the page.
+        results: protocol name -> result of the test.
+        episodes: of that test; None where they cannot be read, for the reason `episodes_problem`.
+        evidence: of that test; where none was gathered, all its parts are missing.
+        training: None for an unfinished training, and for a test without any.
+        environment: versions and hardware of the training, or of the test.
     """
 
-    folder: Path
+    files: ResultFiles
     label: str
-    results: dict[str, dict[str, Any]]
-    protocol: str
-    episodes: dict[str, np.ndarray] = field(default_factory=dict)
-    evidence: dict[str, Any] = field(default_factory=dict)
-    evidence_arrays: dict[str, np.ndarray] = field(default_factory=dict)
-    metrics: list[dict[str, Any]] = field(default_factory=list)
-    training: dict[str, Any] = field(default_factory=dict)
+    results: dict[str, Result]
+    episodes: Episodes | None = None
+    episodes_problem: str = ""
+    evidence: Evidence = field(default_factory=Evidence)
+    evidence_arrays: Arrays = field(default_factory=dict)
+    metrics: Metrics = field(default_factory=Metrics)
+    training: TrainingSummary | None = None
     environment: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def result(self) -> dict[str, Any]:
-        """The result that is looked at in detail."""
-        return self.results[self.protocol]
+    def result(self) -> Result:
+        """Result of the test that is looked at in detail."""
+        return self.results[self.files.protocol]
 
     @property
     def model(self) -> str:
-        """Name of the model that was tested; the others are its baselines."""
-        name: str = self.result["settings"]["model"]["name"]
-        return name
+        """Name of the tested model; the others are its baselines."""
+        return self.result.model
 
     @property
     def classes(self) -> list[str]:
         """The classes of the test, in the order of their ids."""
-        return list(self.result["models"][self.model]["per_class_percent"])
+        return self.result.classes
 
     @property
     def branches(self) -> list[str]:
-        """Of the model."""
-        return list(self.result["models"][self.model]["branches"])
+        """Branches of the model."""
+        return list(self.result.models[self.model].branches)
 
     @property
     def source(self) -> str:
         """Name of the file that the numbers are from."""
-        return f"{_PREFIX}{self.protocol}.json"
+        return self.files.result.name
 
 
-def find_results(folder: Path) -> dict[str, dict[str, Any]]:
+def find_results(folder: Path) -> dict[str, Result]:
     """All test results of a folder by the name of their protocol.
 
     Raises:
         FileNotFoundError: if there is none.
         ValueError: if one is not a whole result.
     """
-    paths = sorted(folder.glob(f"{_PREFIX}*.json")) if folder.is_dir() else []
-    if not paths:
-        raise FileNotFoundError(f"{folder} holds no test result ({_PREFIX}*.json); test it first with tools/test.py")
-    return {path.stem.removeprefix(_PREFIX): read_test_result(path) for path in paths}
+    tests = find_tests(folder)
+    if not tests:
+        raise FileNotFoundError(f"{folder} holds no test result (test_*.json); test it first with tools/test.py")
+    return {files.protocol: read_result(files.result) for files in tests}
 
 
-def choose_protocol(folder: Path, results: Mapping[str, Any], asked: str | None = None) -> str:
-    """The protocol to look at in detail: the one asked for, else the plainest.
+def choose_protocol(folder: Path, results: Mapping[str, Result], wanted: str | None = None) -> str:
+    """The protocol to look at in detail: the wanted one, else the plainest.
 
     Plain is: nothing corrupted, the run's own data and model, test classes, the way and shot that the run is set to.
 
     Raises:
-        ValueError: if the one asked for is not there.
+        ValueError: if the wanted one is not there.
     """
-    if asked is not None:
-        if asked not in results:
-            raise ValueError(f"{folder} has no test {asked!r}; it has {', '.join(results)}")
-        return asked
-    episode = _settings_of(folder).get("episode", {})
+    if wanted is not None:
+        if wanted not in results:
+            raise ValueError(f"{folder} has no test {wanted!r}; it has {', '.join(results)}")
+        return wanted
+    episode = _episode_settings(folder)
 
     def oddness(name: str) -> tuple[Any, ...]:
-        protocol = results[name]["protocol"]
-        odd = [bool(protocol.get(key)) for key in ("corrupt", "other_data", "other_model")]
-        sizes = [protocol[key] != episode.get(key, protocol[key]) for key in ("n_way", "n_shot")]
-        return *odd, protocol["split"] != "test", *sizes, -protocol["n_episodes"], name
+        protocol = results[name].protocol
+        changes = [bool(change) for change in (protocol.corrupt, protocol.other_data, protocol.other_model)]
+        sizes = [
+            size != episode.get(key, size) for key, size in (("n_way", protocol.n_way), ("n_shot", protocol.n_shot))
+        ]
+        return *changes, protocol.split != "test", *sizes, -protocol.n_episodes, name
 
     return min(results, key=oddness)
 
 
-def _settings_of(folder: Path) -> dict[str, Any]:
+def _episode_settings(folder: Path) -> dict[str, Any]:
+    """The section `episode` of a run's config; empty for a test without a run."""
     try:
-        found = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        return dict(config["episode"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError):
         return {}
-    return {key: part for key, part in found.items() if isinstance(part, dict)} if isinstance(found, dict) else {}
 
 
 def read_run(folder: Path, *, protocol: str | None = None, label: str | None = None) -> RunFiles:
-    """Read what a folder holds; only a test result must be there.
+    """Read a folder; only a test result must be there.
 
     Raises:
         FileNotFoundError: if no test result is there.
-        ValueError: if a result is damaged, or the protocol asked for is not there.
+        ValueError: if a result is damaged, or the wanted protocol is not there.
     """
     results = find_results(folder)
-    chosen = choose_protocol(folder, results, protocol)
-    evidence, arrays = _read_evidence(folder, chosen)
+    files = ResultFiles(folder, choose_protocol(folder, results, protocol))
+    result = results[files.protocol]
+    episodes, problem = _episodes(files, result)
+    evidence, arrays = _evidence(files)
     return RunFiles(
-        folder=folder,
+        files=files,
         label=label or folder.resolve().name,
         results=results,
-        protocol=chosen,
-        episodes=_read_episodes(folder / f"{_PREFIX}{chosen}_episodes.npz", results[chosen]),
+        episodes=episodes,
+        episodes_problem=problem,
         evidence=evidence,
         evidence_arrays=arrays,
-        metrics=_read_metrics(folder / "metrics.jsonl"),
-        training=_read_mapping(folder / "training.json"),
-        environment=_read_mapping(folder / "environment.json") or results[chosen].get("environment", {}),
+        metrics=read_metrics(folder / "metrics.jsonl"),
+        training=read_training(folder / "training.json"),
+        environment=read_environment(folder / "environment.json") or result.environment,
     )
 
 
-def _is_row(row: Mapping[str, Any]) -> bool:
-    """Whether a line of metrics is one of ours; a run of years has no 10**15 steps, and a plot could not show them."""
-    needed = {"train": ("loss",), "val": ("accuracy_percent", "interval", "is_best")}.get(str(row.get("kind")))
-    step = row.get("step")
-    return needed is not None and type(step) is int and 0 <= step < 10**15 and all(key in row for key in needed)
-
-
-def _read_evidence(folder: Path, protocol: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Evidence of exactly this result; else a record that says why there is none."""
-    lacking: dict[str, Any] = {"not_applicable": {}}
-    record = _read_mapping(folder / f"evidence_{protocol}.json")
-    if not record:
-        return lacking | {"missing": dict.fromkeys(_ALL_EVIDENCE, "no evidence was gathered for this test")}, {}
-    path, result = folder / f"evidence_{protocol}.npz", folder / f"{_PREFIX}{protocol}.json"
-    digests = {
-        "result_sha256": file_sha256(result),
-        "arrays_sha256": file_sha256(path) if path.is_file() else None,
-    }
-    if any(record.get(key) != digest for key, digest in digests.items()):
-        return lacking | {"missing": dict.fromkeys(_ALL_EVIDENCE, "the evidence is that of another test result")}, {}
-    return record, _read_arrays(path)
-
-
-def _read_episodes(path: Path, result: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The answers of a test; none if they are not those of this result, in kind, shape and range."""
-    arrays, n_way = _read_arrays(path), result["protocol"]["n_way"]
-    n_classes = max(len(numbers["per_class_percent"]) for numbers in result["models"].values())
-    answers = [f"{model}/predictions" for model in result["models"]]
-    limits = {"class_ids": n_classes, "query_labels": n_way} | dict.fromkeys(answers, n_way)
-    if not set(limits) <= set(arrays):
-        return {}
-    shape = arrays["query_labels"].shape
-    same = len(shape) == 2 and all(arrays[name].shape == shape for name in answers)
-    same = same and arrays["class_ids"].shape == (shape[0], n_way)
-    return arrays if same and all(_is_below(arrays[name], limit) for name, limit in limits.items()) else {}
-
-
-def _is_below(numbers: np.ndarray, limit: int) -> bool:
-    """Whether these are whole numbers from 0 on."""
-    return numbers.dtype.kind in "iu" and numbers.min(initial=0) >= 0 and numbers.max(initial=0) < limit
-
-
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Plain arrays of an `.npz`; none if it is not there or damaged."""
+def _episodes(files: ResultFiles, result: Result) -> tuple[Episodes | None, str]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
-    except Exception:  # zipfile and zlib have errors of their own; a section without its arrays says so
-        return {}
+        return read_episodes(files.episodes, result), ""
+    except (OSError, ValueError) as error:
+        return None, str(error)
 
 
-def _read_mapping(path: Path) -> dict[str, Any]:
+def _evidence(files: ResultFiles) -> tuple[Evidence, Arrays]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Rows of metrics.jsonl; a half-written last line is left out."""
-    rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict) and _is_row(row):
-            rows.append(row)
-    return rows
+        return read_evidence(files)
+    except FileNotFoundError:
+        reason = "no evidence was gathered for this test"
+    except (OSError, ValueError) as error:
+        reason = str(error)
+    return Evidence(missing=dict.fromkeys(EVIDENCE_PARTS, reason)), {}

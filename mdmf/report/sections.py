@@ -3,134 +3,101 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mdmf.report.blocks import Block, Cell, Plot, Section, Table, Text, percent_cell, pointer
+from mdmf.report.content import Block, Plot, Section
 from mdmf.report.plots import curves_plot, intervals_plot
 from mdmf.report.run_files import RunFiles
-from mdmf.report.tables import model_label
+from mdmf.report.table import MISSING, Cell, Table, number, pointer
+from mdmf.report.tables import accuracy_table, model_label, result_notes
+from mdmf.results import AccuracyRecord, ResultFiles
+from mdmf.training_log import TrainRow, ValRow
 
 
-def protocol_text(result: Mapping[str, Any]) -> str:
-    """What was asked, in one line."""
-    protocol = result["protocol"]
-    parts = [
-        f"{result['data']}, {protocol['split']} classes",
-        f"{protocol['n_way']}-way {protocol['n_shot']}-shot",
-        f"{protocol['n_episodes']:,} episodes of {protocol['n_query']} query per class",
-        f"seed {protocol['seed']}",
-    ]
-    parts += ["support and query from different recordings"] if protocol.get("group_disjoint") else []
-    parts += [f"corrupted on purpose: {protocol['corrupt']}"] if protocol.get("corrupt") else []
-    parts += [f"other data: {protocol['other_data']}"] if protocol.get("other_data") else []
-    parts += [f"other model: {protocol['other_model']}"] if protocol.get("other_model") else []
-    parts += [f"weight of the text {result['text_weight']}"] if result.get("text_weight") else []
-    return "; ".join(parts)
-
-
-def choose_baseline(run: RunFiles, asked: str | None = None) -> str | None:
-    """The baseline that gains are over: the one asked for, else the best one; None if the test has none.
+def choose_baseline(run: RunFiles, wanted: str | None = None) -> str | None:
+    """The baseline that gains are over: the wanted one, else the best one; None if the test has none.
 
     Raises:
-        ValueError: if the one asked for was not tested.
+        ValueError: if the wanted one was not tested.
     """
-    others = [name for name in run.result["models"] if name != run.model]
-    if asked is not None:
-        if asked not in others:
-            had = ", ".join(others) or "none"
-            raise ValueError(f"{run.folder} has no baseline {asked!r} in {run.source}; it has {had}")
-        return asked
-    return max(others, key=lambda name: run.result["models"][name]["accuracy_percent"], default=None)
+    models = run.result.models
+    others = [name for name in models if name != run.model]
+    if wanted is not None:
+        if wanted not in others:
+            raise ValueError(
+                f"{run.files.folder} has no baseline {wanted!r} in {run.source}; it has {', '.join(others) or 'none'}"
+            )
+        return wanted
+    return max(others, key=lambda name: models[name].accuracy_percent, default=None)
 
 
 def result_section(run: RunFiles) -> Section:
     """All tests of the run, and a plot of the one that is looked at; the others are folded."""
-    first = [run.protocol, *(name for name in run.results if name != run.protocol)]
-    blocks: list[Block] = []
-    for name in first:
-        blocks.append(_result_table(name, run.results[name], folded=name != run.protocol))
-        if name == run.protocol:
-            blocks.append(_result_plot(run))
-            blocks += [Text(f"Note: {note}.") for note in [*notes(run.result), *_notes_on_weights(run)]]
+    notes = [*result_notes(run.result), *_notes_on_weights(run)]
+    blocks: list[Block] = [_result_table(run, run.files.protocol, folded=False), _result_plot(run)]
+    blocks += [f"Note: {note}." for note in notes]
+    blocks += [_result_table(run, name, folded=True) for name in run.results if name != run.files.protocol]
     return Section("results", "Results", tuple(blocks))
 
 
-def notes(result: Mapping[str, Any]) -> list[str]:
-    """What must be known about a result."""
-    missing = [f"{100 * share:.1f} % of the queries have no {source}" for source, share in result["missing"].items()]
-    return [*result["notes"], *missing]
+def _result_table(run: RunFiles, protocol: str, *, folded: bool) -> Table:
+    source = ResultFiles(run.files.folder, protocol).result.name
+    return accuracy_table(run.results[protocol], f"results_{protocol}", source=source, folded=folded)
 
 
 def _notes_on_weights(run: RunFiles) -> list[str]:
     """What a table beside others would hide: weights of before the end of training, or tests of different weights."""
-    found = []
-    if run.metrics and not run.training:
-        found.append("training has not finished; these are its best weights at the time of the test")
-    weights = run.result["checkpoint_sha256"]
-    others = [name for name, result in run.results.items() if result["checkpoint_sha256"] != weights]
+    notes = []
+    if (run.metrics.train or run.metrics.val) and run.training is None:
+        notes.append("training has not finished; these are its best weights at the time of the test")
+    weights = run.result.checkpoint_sha256
+    others = [name for name, result in run.results.items() if result.checkpoint_sha256 != weights]
     if others:
-        found.append(f"other weights than here were tested in {', '.join(others)}: these tables do not compare")
-    return found
-
-
-def _result_table(name: str, result: Mapping[str, Any], *, folded: bool) -> Table:
-    models = result["models"]
-    branches = list(dict.fromkeys(branch for numbers in models.values() for branch in numbers["branches"]))
-    rows = []
-    for model, numbers in models.items():
-        cells = [Cell(model_label(model)), _accuracy(numbers, "models", model)]
-        for branch in branches:
-            one = numbers["branches"].get(branch)
-            cells.append(Cell("–") if one is None else _accuracy(one, "models", model, "branches", branch))
-        rows.append(tuple(cells))
-    header = ("model", "accuracy, % (95 %)", *(f"{branch} alone" for branch in branches))
-    return Table(f"results_{name}", protocol_text(result), header, tuple(rows), f"test_{name}.json", folded)
-
-
-def _accuracy(numbers: Mapping[str, float], *path: str) -> Cell:
-    return percent_cell(numbers["accuracy_percent"], path=(*path, "accuracy_percent"), interval=numbers["interval"])
+        notes.append(f"other weights than here were tested in {', '.join(others)}: these tables do not compare")
+    return notes
 
 
 def _result_plot(run: RunFiles) -> Plot:
-    names, values, halves = [], [], []
-    for model, numbers in run.result["models"].items():
-        parts = {model_label(model): numbers}
-        parts |= {f"  {branch} alone": one for branch, one in numbers["branches"].items()}
-        for name, one in parts.items():
-            names.append(name)
-            values.append(one["accuracy_percent"])
-            halves.append(one["interval"])
-    strong = names.index(model_label(run.model))
-    said = ", ".join(f"{name.strip()} {value:.1f}" for name, value in zip(names, values, strict=True))
+    rows: list[tuple[str, AccuracyRecord]] = []
+    for model, numbers in run.result.models.items():
+        rows.append((model_label(run.result, model), numbers))
+        rows += [(f"  {branch} alone", part) for branch, part in numbers.branches.items()]
+    names, values = [name for name, _ in rows], [part.accuracy_percent for _, part in rows]
+    strong = names.index(model_label(run.result, run.model))
+    in_words = ", ".join(f"{name.strip()} {value:.1f}" for name, value in zip(names, values, strict=True))
     return Plot(
         "Accuracy",
-        intervals_plot(names, values, halves, strong=strong),
-        f"Accuracy in percent with 95 percent intervals: {said}.",
+        intervals_plot(names, values, [part.interval for _, part in rows], strong=strong),
+        f"Accuracy in percent with 95 percent intervals: {in_words}.",
         "The square is the model; intervals are over episodes, and often smaller than the mark.",
     )
 
 
 def training_section(run: RunFiles) -> Section:
     """Loss and accuracy over the steps of training."""
-    train = [row for row in run.metrics if row.get("kind") == "train"]
-    val = [row for row in run.metrics if row.get("kind") == "val"]
+    train, val = run.metrics.train, run.metrics.val
     if not train:
         reason = (
             "This folder holds no training (no metrics.jsonl): the model has nothing to learn, or was tested alone."
         )
-        return Section("training", "Training", (Text(reason),))
-    losses = ["loss", *sorted({key for row in train for key in row if key.endswith("_loss")})]
-    loss_series = {name.removesuffix("_loss"): _series(train, name) for name in losses}
+        return Section("training", "Training", (reason,))
+    losses = ["loss", *sorted({name for row in train for name in row.numbers if name.endswith("_loss")})]
     accuracy = {"training episodes": _series(train, "accuracy_percent")}
-    accuracy |= {"validation classes": _series(val, "accuracy_percent")} if val else {}
-    kept = next((row for row in val if row["step"] == run.training.get("best_step")), None)
-    mark = None if kept is None else (kept["step"], kept["accuracy_percent"])
-    last = train[-1]
-    said = f"The loss falls from {train[0]['loss']:.2f} to {last['loss']:.2f} in {last['step']} steps."
+    if val:
+        accuracy["validation classes"] = [row.step for row in val], [row.accuracy_percent for row in val]
+    best_step = None if run.training is None else run.training.best_step
+    mark = next(((row.step, row.accuracy_percent) for row in val if row.step == best_step), None)
+    first, last = train[0], train[-1]
+    fall = f"The loss falls from {first.loss:.2f} to {last.loss:.2f} in {last.step} steps."
     best = "" if mark is None else f" Kept are the weights of step {mark[0]}, {mark[1]:.2f} % on validation."
     blocks: tuple[Block, ...] = (
-        Plot("Loss", curves_plot(loss_series, label="loss"), f"Losses over training steps. {said}", said),
+        Plot(
+            "Loss",
+            curves_plot({name.removesuffix("_loss"): _series(train, name) for name in losses}, label="loss"),
+            f"Losses over training steps. {fall}",
+            fall,
+        ),
         Plot(
             "Accuracy",
             curves_plot(accuracy, label="accuracy, %", mark=mark),
@@ -142,49 +109,53 @@ def training_section(run: RunFiles) -> Section:
     return Section("training", "Training", blocks)
 
 
-def _series(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[list[float], list[float]]:
-    there = [row for row in rows if isinstance(row.get(key), (int, float))]
-    return [row["step"] for row in there], [row[key] for row in there]
+def _series(rows: Sequence[TrainRow], name: str) -> tuple[list[float], list[float]]:
+    """Steps, and the numbers of a name at these steps."""
+    with_number = [row for row in rows if name in row.numbers]
+    return [row.step for row in with_number], [row.numbers[name] for row in with_number]
 
 
-def _validation_table(val: Sequence[Mapping[str, Any]]) -> Table:
-    rows = tuple(
-        (
-            Cell(str(row["step"]), row["step"]),
-            percent_cell(row["accuracy_percent"], interval=row["interval"]),
-            Cell("yes" if row["is_best"] else ""),
-        )
+def _validation_table(val: Sequence[ValRow]) -> Table:
+    rows = [
+        (number(row.step, "d"), number(row.accuracy_percent, interval=row.interval), "yes" if row.is_best else "")
         for row in val
-    )
+    ]
     header = ("step", "validation accuracy, % (95 %)", "best so far")
     return Table("validation", "Validation during training", header, rows, folded=True)
 
 
 def settings_section(run: RunFiles) -> Section:
     """All settings of the test, and where and with what it ran."""
-    flat = _flat(run.result["settings"], ("settings",))
-    rows = tuple((Cell(".".join(path[1:])), _value_cell(value, path)) for path, value in flat)
-    settings = Table("settings", "Settings of the test", ("setting", "value"), rows, source=run.source, folded=True)
-    tested = _environment_table("environment_test", "Environment of the test", run.result.get("environment", {}))
-    trained = _environment_table("environment_run", "Environment of the training", run.environment)
-    weights = run.result.get("checkpoint_sha256")
-    said = "No weights: nothing was learned." if weights is None else f"Weights tested: SHA-256 {weights}."
-    return Section("settings", "Settings and environment", (Text(said), settings, tested, trained))
+    weights = run.result.checkpoint_sha256
+    rows = [(".".join(path), _value_cell(value, "settings", *path)) for path, value in _flat(run.result.settings)]
+    caption, header = "Settings of the test", ("setting", "value")
+    settings = Table("settings", caption, header, rows, source=run.source, folded=True, wraps=True)
+    return Section(
+        "settings",
+        "Settings and environment",
+        (
+            "No weights: nothing was learned." if weights is None else f"Weights tested: SHA-256 {weights}.",
+            settings,
+            _environment_table("environment_test", "Environment of the test", run.result.environment),
+            _environment_table("environment_run", "Environment of the training", run.environment),
+        ),
+    )
 
 
 def _environment_table(name: str, caption: str, environment: Mapping[str, Any]) -> Table:
-    rows = tuple((Cell(".".join(path)), _value_cell(value)) for path, value in _flat(environment, ()))
-    return Table(name, caption, ("what", "value"), rows, folded=True)
+    rows = [(".".join(path), _value_cell(value)) for path, value in _flat(environment)]
+    return Table(name, caption, ("what", "value"), rows, folded=True, wraps=True)
 
 
-def _flat(values: Mapping[str, Any], path: tuple[str, ...]) -> list[tuple[tuple[str, ...], Any]]:
-    found: list[tuple[tuple[str, ...], Any]] = []
+def _flat(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """(keys that lead to it, value) of every value in nested dictionaries; an empty dictionary is a value."""
     for key, value in values.items():
-        inside = isinstance(value, Mapping) and value
-        found += _flat(value, (*path, key)) if inside else [((*path, key), value)]
-    return found
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, (*path, key))
+        else:
+            yield (*path, key), value
 
 
-def _value_cell(value: Any, path: tuple[str, ...] = ()) -> Cell:
-    text = "–" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return Cell(text, value, pointer(*path) if path else "")
+def _value_cell(value: Any, *path: str) -> Cell:
+    text = MISSING if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return Cell(text, value, pointer=pointer(*path))

@@ -1,143 +1,92 @@
-"""Result tables as text. They read what a test wrote, and compute nothing of their own."""
+"""The tables of one test. They show what it wrote, and compute nothing of their own."""
 
-from collections.abc import Mapping, Sequence
+from __future__ import annotations
+
 from typing import Any
 
-OUR_READING = ("amfir",)  # methods whose equations are not public (METHODS 4)
+from mdmf.report.table import MISSING, Cell, Row, Table, number, row_label
+from mdmf.results import AccuracyRecord, Result
 
 
-def model_label(model: str, name: str | None = None) -> str:
-    """A row's name: of the model, or of a config or run of it; what is our reading of a method says so."""
-    return (name or model) + (" (our reading)" if model in OUR_READING else "")
+def model_label(result: Result, model: str) -> str:
+    """The name of a model's row."""
+    return row_label(model, our_reading=result.is_our_reading(model))
 
 
-def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, its columns padded so that it reads well in a terminal too; the first is left-aligned."""
-    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
-
-    def line(cells: Sequence[str]) -> str:
-        first, *others = [
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ]
-        return "| " + " | ".join([first, *others]) + " |"
-
-    rule = "|" + "|".join("-" * (width + 1) + (":" if column else "-") for column, width in enumerate(widths)) + "|"
-    return "\n".join([line(header), rule, *map(line, rows)])
-
-
-def accuracy_cell(numbers: Mapping[str, float]) -> str:
-    """`79.12 ± 0.35`, in percent with the 95 % interval."""
-    return f"{numbers['accuracy_percent']:.2f} ± {numbers['interval']:.2f}"
+def protocol_text(result: Result) -> str:
+    """What was asked, in one line."""
+    protocol = result.protocol
+    parts = [
+        f"{result.data}, {protocol.split} classes",
+        f"{protocol.n_way}-way {protocol.n_shot}-shot",
+        f"{protocol.n_episodes:,} episodes of {protocol.n_query} query per class",
+        f"seed {protocol.seed}",
+    ]
+    parts += ["support and query from different recordings"] if protocol.group_disjoint else []
+    parts += [f"corrupted on purpose: {protocol.corrupt}"] if protocol.corrupt else []
+    parts += [f"other data or settings: {protocol.other_data}"] if protocol.other_data else []
+    parts += [f"other model: {protocol.other_model}"] if protocol.other_model else []
+    parts += [f"weight of the text {result.text_weight}"] if result.text_weight else []
+    return "; ".join(parts)
 
 
-def result_table(result: Mapping[str, Any]) -> str:
-    """The table of one test: a row per model, with its branches where it has any, and what must be known about it."""
-    protocol = result["protocol"]
-    branch_names = list(dict.fromkeys(name for numbers in result["models"].values() for name in numbers["branches"]))
+def result_notes(result: Result) -> list[str]:
+    """What must be known about a result."""
+    missing = [f"{100 * share:.1f} % of the queries have no {source}" for source, share in result.missing.items()]
+    return [*result.notes, *missing]
+
+
+def accuracy_table(result: Result, name: str = "accuracy", **options: Any) -> Table:
+    """A row per model: its accuracy, and that of its branches where it has any; options are those of a `Table`."""
+    branches = list(dict.fromkeys(branch for numbers in result.models.values() for branch in numbers.branches))
     rows = []
-    for name, numbers in result["models"].items():
-        branches = numbers["branches"]
-        cells = [accuracy_cell(branches[branch]) if branch in branches else "" for branch in branch_names]
-        rows.append([model_label(name), accuracy_cell(numbers), *cells])
-    title = (
-        f"{result['data']}, {protocol['split']} classes: {protocol['n_way']}-way {protocol['n_shot']}-shot, "
-        f"{protocol['n_episodes']:,} episodes of {protocol['n_query']} query per class, seed {protocol['seed']}"
-    )
-    if protocol["group_disjoint"]:
-        title += ", support and query from different recordings"
-    table = text_table(["model", "accuracy % (95 %)", *(f"{name} alone" for name in branch_names)], rows)
-    if protocol["other_data"]:
-        title += ", with other settings than an earlier test or than the run"
-    if protocol["other_model"]:
-        title += f", model changed after training ({protocol['other_model']})"
-    notes = [*result["notes"]]
-    notes += [f"{100 * share:.1f} % of the queries have no {source}" for source, share in result["missing"].items()]
-    if result["text_weight"]:
-        notes.append(f"weight of the text at test: {result['text_weight']}")
-    diagnostics = diagnostics_table(result)
-    parts = [title, "", table, "", *([diagnostics, ""] if diagnostics else []), *(f"({note})" for note in notes)]
-    return "\n".join(parts)
+    for model, numbers in result.models.items():
+        cells = [Cell(model_label(result, model)), _accuracy(numbers, "models", model)]
+        for branch in branches:
+            of_branch = numbers.branches.get(branch)
+            path = ("models", model, "branches", branch)
+            cells.append(Cell(MISSING) if of_branch is None else _accuracy(of_branch, *path))
+        rows.append(cells)
+    header = ("model", "accuracy, % (95 %)", *(f"{branch} alone" for branch in branches))
+    return Table(name, protocol_text(result), header, rows, **options)
 
 
-def diagnostics_table(result: Mapping[str, Any]) -> str:
-    """What two branches say of each other, a row per model that has two; empty where none has.
+def _accuracy(numbers: AccuracyRecord, *path: str) -> Cell:
+    return number(numbers.accuracy_percent, interval=numbers.interval, path=(*path, "accuracy_percent"))
+
+
+def diagnostics_table(result: Result, **options: Any) -> Table:
+    """What two branches say of each other: a row per model that has two; without rows where none has.
 
     `decidable`: queries on which exactly one branch is right; of these `trusted is right`: how often it is the more
     trusted one (that with the larger share in the answer; where shares are fixed, the surer one), and `teacher is
     right`: how often it is the one that would teach. `weight-gain r`: correlation of the first branch's share with its
     gain. `ECE`: expected calibration error of the fused answer and of each branch, in percent.
     """
-    rows = []
-    for name, numbers in result["models"].items():
-        report = numbers.get("reliability")
+    rows: list[Row] = []
+    for model, numbers in result.models.items():
+        report = numbers.reliability
         if report is None:
             continue
-        errors, taught = numbers["calibration_error"], numbers.get("taught_share", {})
-        correlation = numbers["gain_correlation"]
+        taught = (numbers.taught_share or {}).items()
         rows.append(
             [
-                model_label(name),
-                str(report["n_decidable"]),
-                _interval_cell(report["by_trust_percent"], report["by_trust_interval"]),
-                _interval_cell(report["teacher_percent"], report["teacher_interval"]),
-                "" if correlation is None else f"{correlation:.3f}",
-                " / ".join(f"{100 * error:.1f}" for error in errors.values()),
-                ", ".join(f"{branch} {100 * share:.1f}" for branch, share in taught.items() if share),
+                model_label(result, model),
+                number(report.n_decidable, "d"),
+                number(report.by_trust_percent, ".1f", interval=report.by_trust_interval),
+                number(report.teacher_percent, ".1f", interval=report.teacher_interval),
+                number(numbers.gain_correlation, ".3f"),
+                " / ".join(f"{100 * error:.1f}" for error in numbers.calibration_error.values()),
+                ", ".join(f"{branch} {100 * share:.1f}" for branch, share in taught if share) or MISSING,
             ]
         )
     header = ["branches of", "decidable", "trusted is right %", "teacher is right %", "weight-gain r"]
     header += ["ECE % fused / each", "taught by %"]
-    return text_table(header, rows) if rows else ""
+    return Table("diagnostics", "", header, rows, **options)
 
 
-def _interval_cell(percent: float | None, interval: float | None) -> str:
-    return "" if percent is None else f"{percent:.1f} ± {interval:.1f}"
-
-
-def ablation_table(result: Mapping[str, Any]) -> str:
-    """The table of an ablation: mean ± standard deviation over seeds in percent, and the difference to row 1."""
-
-    def cell(row: Mapping[str, Any], key: str) -> str:
-        return _mean_cell(row["mean"][key], row["spread"][key]) if key in row["mean"] else ""
-
-    rows = result["configs"]
-    columns = list(dict.fromkeys(key for row in rows.values() for key in row["mean"]))
-    first = next(iter(rows))
-    lines = [
-        [
-            model_label(row["model"], name),
-            *(cell(row, key) for key in columns[:1]),
-            "" if name == first else _difference_cell(row["difference"]),
-            *(cell(row, key) for key in columns[1:]),
-        ]
-        for name, row in rows.items()
-    ]
-    seeds = ", ".join(str(seed) for seed in result["seeds"])
-    header = ["config", columns[0], f"against {first}", *columns[1:]]
-    notes = (
-        f"(percent; mean ± standard deviation over seeds {seeds}; in brackets the 95 % interval of the difference over"
-    )
-    return text_table(header, lines) + f"\n\n{notes} the same episodes, averaged over the seeds)"
-
-
-def _difference_cell(difference: Mapping[str, Any]) -> str:
-    return f"{_mean_cell(difference['mean'], difference['spread'], sign='+')} [±{difference['interval']:.2f}]"
-
-
-def robustness_table(result: Mapping[str, Any]) -> str:
-    """Accuracy against the strength of a corruption, a row per config: mean ± standard deviation over its runs."""
-    strengths = [str(strength) for strength in result["strengths"]]
-    lines = [
-        [
-            model_label(row["model"], name),
-            *(_mean_cell(row["strengths"][s]["mean"], row["strengths"][s]["spread"]) for s in strengths),
-        ]
-        for name, row in result["rows"].items()
-    ]
-    title = f"accuracy in percent against the strength of {result['kind']} of {result['source']}"
-    return f"{title}\n\n" + text_table(["run", *strengths], lines)
-
-
-def _mean_cell(mean: float, spread: float | None, *, sign: str = "") -> str:
-    return f"{mean:{sign}.2f}" + ("" if spread is None else f" ± {spread:.2f}")
+def result_tables(result: Result) -> list[Table]:
+    """The tables of one test; what must be known about it is under the last one."""
+    notes = result_notes(result)
+    diagnostics = diagnostics_table(result, notes=notes)
+    return [accuracy_table(result), diagnostics] if diagnostics.rows else [accuracy_table(result, notes=notes)]

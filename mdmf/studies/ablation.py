@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -18,11 +17,13 @@ from tqdm import tqdm
 
 import mdmf
 from mdmf.config import load_settings
-from mdmf.engine.checkpoint import write_json
-from mdmf.engine.metrics import mean_and_spread
 from mdmf.engine.run_folder import RunFolder
-from mdmf.engine.tester import Protocol, read_result
+from mdmf.engine.tester import Protocol, find_result
+from mdmf.files import write_json
+from mdmf.report.table import Cell, Row, Table, number, row_label
+from mdmf.results import Result, ResultFiles, read_episodes, read_result
 from mdmf.settings import Settings
+from mdmf.statistics import mean_and_spread, mean_interval
 from mdmf.structures import RunFailed
 
 
@@ -57,9 +58,9 @@ class Variant:
         return load_settings(self.config, self.arguments)
 
     @property
-    def result_file(self) -> Path:
+    def files(self) -> ResultFiles:
         """What the run's test writes."""
-        return self.folder / f"test_{Protocol.of(self.settings).name}.json"
+        return ResultFiles(self.folder, Protocol.of(self.settings).name)
 
 
 class AblationFailed(RunFailed):
@@ -75,7 +76,7 @@ def run_variant(variant: Variant, *, n_threads: int, allow_code: bool = False) -
     """
     if (variant.folder / "config.yaml").is_file():
         RunFolder.open(variant.folder).check_same(variant.settings)
-    if read_result(variant.result_file, variant.settings) is not None:
+    if find_result(variant.files, variant.settings) is not None:
         return
     command = [sys.executable, "-m", "mdmf.cli", "train", "--cfg", str(variant.config), "--resume", "--quiet"]
     command += ["--allow-code"] if allow_code else []
@@ -88,7 +89,7 @@ def run_variant(variant: Variant, *, n_threads: int, allow_code: bool = False) -
         text=True,
         env=os.environ | quiet_threads | {"PYTHONPATH": search_path.rstrip(os.pathsep)},
     )
-    if done.returncode or not variant.result_file.is_file():
+    if done.returncode or not variant.files.result.is_file():
         raise AblationFailed(f"{variant.folder.name} failed (code {done.returncode}):\n{done.stderr[-2000:]}")
 
 
@@ -144,63 +145,76 @@ def summarize(variants: Sequence[Variant]) -> dict[str, Any]:
     classes would give with these trained models, not what other seeds would.
     """
     rows: dict[str, dict[int, dict[str, float]]] = {}
-    episodes: dict[str, dict[int, np.ndarray]] = {}
-    models = {variant.name: variant.settings.model.table_name for variant in variants}
-    asked: tuple[np.ndarray, ...] | None = None
+    percents: dict[str, dict[int, np.ndarray]] = {}
+    results: dict[str, Result] = {}
+    first_videos: tuple[np.ndarray, ...] | None = None
     for variant in variants:
-        rows.setdefault(variant.name, {})[variant.seed] = _numbers(variant)
-        percents, videos = _episode_percents(variant)
-        episodes.setdefault(variant.name, {})[variant.seed] = percents
-        asked = asked or videos
-        if any(not np.array_equal(one, other) for one, other in zip(asked, videos, strict=True)):
+        result = results[variant.name] = read_result(variant.files.result)
+        episodes = read_episodes(variant.files.episodes, result)
+        rows.setdefault(variant.name, {})[variant.seed] = _numbers(result)
+        predictions = episodes.answers[result.model].predictions
+        percents.setdefault(variant.name, {})[variant.seed] = 100.0 * (predictions == episodes.labels).mean(axis=1)
+        videos = episodes.video_ids[episodes.support], episodes.video_ids[episodes.query]
+        first_videos = first_videos or videos
+        if any(not np.array_equal(one, other) for one, other in zip(first_videos, videos, strict=True)):
             raise ValueError(
                 f"{variant.folder.name} was tested on other episodes than {variants[0].folder.name}, so they cannot be "
                 f"paired; test all configs with the same evaluation settings and baselines"
             )
-    reference = next(iter(episodes.values()))
+    reference = next(iter(percents.values()))
     configs = {}
     for name, by_seed in rows.items():
         keys = list(dict.fromkeys(key for row in by_seed.values() for key in row))
         columns = {key: mean_and_spread([row[key] for row in by_seed.values() if key in row]) for key in keys}
+        result = results[name]
         configs[name] = {
-            "model": models[name],
+            "model": result.model,
+            "our_reading": result.is_our_reading(result.model),
             "by_seed": {str(seed): row["fused"] for seed, row in by_seed.items()},
             "mean": {key: mean for key, (mean, _) in columns.items()},
-            "spread": {key: _or_none(spread) for key, (_, spread) in columns.items()},
-            "difference": _difference(episodes[name], reference),
+            "spread": {key: spread for key, (_, spread) in columns.items()},
+            "difference": _difference(percents[name], reference),
         }
     return {"configs": configs, "seeds": sorted({variant.seed for variant in variants})}
 
 
-def _numbers(variant: Variant) -> dict[str, float]:
-    """What the table says of one run, in percent."""
-    result = json.loads(variant.result_file.read_text(encoding="utf-8"))
-    numbers = result["models"][variant.settings.model.table_name]
-    row = {"fused": numbers["accuracy_percent"]}
-    row |= {f"{name} alone": branch["accuracy_percent"] for name, branch in numbers["branches"].items()}
-    row |= {f"taught by {name}": 100 * share for name, share in numbers.get("taught_share", {}).items()}
-    report = numbers.get("reliability", {})
-    row |= {"trusted is right": report.get("by_trust_percent"), "teacher is right": report.get("teacher_percent")}
-    row |= {f"ECE {name}": 100 * error for name, error in numbers.get("calibration_error", {}).items()}
+def _numbers(result: Result) -> dict[str, float]:
+    """What the table shows of one run, in percent."""
+    numbers = result.models[result.model]
+    row: dict[str, float | None] = {"fused": numbers.accuracy_percent}
+    row |= {f"{name} alone": branch.accuracy_percent for name, branch in numbers.branches.items()}
+    row |= {f"taught by {name}": 100 * share for name, share in (numbers.taught_share or {}).items()}
+    if numbers.reliability is not None:
+        row["trusted is right"] = numbers.reliability.by_trust_percent
+        row["teacher is right"] = numbers.reliability.teacher_percent
+    row |= {f"ECE {name}": 100 * error for name, error in numbers.calibration_error.items()}
     return {name: value for name, value in row.items() if value is not None}
-
-
-def _episode_percents(variant: Variant) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """(n,) accuracy of one run in each test episode, in percent; and what was asked: support and query videos."""
-    with np.load(variant.result_file.with_name(f"{variant.result_file.stem}_episodes.npz")) as arrays:
-        predictions = arrays[f"{variant.settings.model.table_name}/predictions"]
-        videos = tuple(arrays["video_ids"][arrays[name]] for name in ("support_videos", "query_videos"))
-        return 100.0 * (predictions == arrays["query_labels"]).mean(axis=1), videos
 
 
 def _difference(own: Mapping[int, np.ndarray], reference: Mapping[int, np.ndarray]) -> dict[str, float | None]:
     by_seed = np.stack([own[seed] - reference[seed] for seed in own])  # (seeds, n)
     mean, spread = mean_and_spread(by_seed.mean(axis=1).tolist())
-    over_episodes = by_seed.mean(axis=0)
-    interval = 1.96 * float(over_episodes.std(ddof=1)) / np.sqrt(over_episodes.size)
-    return {"mean": mean, "spread": _or_none(spread), "interval": float(interval)}
+    return {"mean": mean, "spread": spread, "interval": mean_interval(by_seed.mean(axis=0))}
 
 
-def _or_none(value: float) -> float | None:
-    """JSON has no number for the spread of a single value."""
-    return value if value == value else None
+def ablation_table(result: Mapping[str, Any]) -> Table:
+    """A row per config: mean ± standard deviation over seeds in percent, and the difference to the first config."""
+    configs = result["configs"]
+    first, columns = next(iter(configs)), list(dict.fromkeys(key for row in configs.values() for key in row["mean"]))
+    rows: list[Row] = []
+    for name, row in configs.items():
+        fused, *others = [number(row["mean"].get(key), spread=row["spread"].get(key)) for key in columns]
+        difference = Cell("") if name == first else _difference_cell(**row["difference"])
+        rows.append([row_label(name, our_reading=row["our_reading"]), fused, difference, *others])
+    seeds = ", ".join(str(seed) for seed in result["seeds"])
+    note = (
+        f"percent; mean ± standard deviation over seeds {seeds}; in brackets the 95 % interval of the difference over "
+        "the same episodes, averaged over the seeds"
+    )
+    header = ["config", columns[0], f"against {first}", *columns[1:]]
+    return Table("ablation", "", header, rows, notes=[note])
+
+
+def _difference_cell(mean: float, spread: float | None, interval: float) -> Cell:
+    text = f"{number(mean, '+.2f', spread=spread).text} [±{interval:.2f}]"
+    return Cell(text, mean, interval=interval, spread=spread)

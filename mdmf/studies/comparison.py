@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mdmf.files import write_atomic
-from mdmf.report.answers import Answers, check_same_episodes, protocols_of, read_answers
-from mdmf.report.tables import model_label, text_table
+from mdmf.files import json_sha256, write_atomic, write_json
+from mdmf.report.table import Cell, Row, Table, number, row_label
+from mdmf.studies.answers import SavedAnswers, answers_of, check_same_episodes, protocols_of, read_saved_test
 from mdmf.studies.video_bootstrap import Estimate, estimate
 
 N_REPLICATES = 2000
@@ -46,7 +43,7 @@ class Named:
         return cls(Path(folder), name)
 
 
-def read_all(named: Sequence[Named], protocols: Sequence[str] = ()) -> list[Answers]:
+def read_all(named: Sequence[Named], protocols: Sequence[str] = ()) -> list[SavedAnswers]:
     """The answers of all that is compared, the reference first; each is told from the others by its label.
 
     Args:
@@ -64,8 +61,9 @@ def read_all(named: Sequence[Named], protocols: Sequence[str] = ()) -> list[Answ
         )
     chosen = list(protocols) or _common_protocol([each.folder for each in named])
     chosen = chosen * len(named) if len(chosen) == 1 else chosen
-    answers = [read_answers(each.folder, protocol, each.model) for each, protocol in zip(named, chosen, strict=True)]
-    keys = [(one.folder.resolve(), one.protocol, one.model) for one in answers]
+    read = cache(read_saved_test)  # two models of one test share its files
+    answers = [answers_of(read(each.folder, test), each.model) for each, test in zip(named, chosen, strict=True)]
+    keys = [(one.test.folder.resolve(), one.test.protocol, one.model) for one in answers]
     twice = [one.label for one, key in zip(answers, keys, strict=True) if keys.count(key) > 1]
     if twice:
         raise ValueError(f"{twice[0]} is given twice; name another run, or another model of it as RUN:MODEL")
@@ -86,11 +84,11 @@ def _common_protocol(folders: Sequence[Path]) -> list[str]:
     raise ValueError("\n".join(["which test is meant? Name it with --protocol, one for all or one for each:", *lines]))
 
 
-def _told_apart(answers: Sequence[Answers]) -> list[Answers]:
+def _told_apart(answers: Sequence[SavedAnswers]) -> list[SavedAnswers]:
     """Labels as short as they can be: run and model; with its whole path, or its test, where that is not enough."""
     labels = [one.label for one in answers]
-    longer = [f"{one.folder}:{one.model}" for one in answers]
-    longest = [f"{label} ({one.protocol})" for label, one in zip(longer, answers, strict=True)]
+    longer = [f"{one.test.folder}:{one.model}" for one in answers]
+    longest = [f"{label} ({one.test.protocol})" for label, one in zip(longer, answers, strict=True)]
     for candidates in (labels, longer, longest):
         if len(set(candidates)) == len(candidates):
             labels = candidates
@@ -98,22 +96,22 @@ def _told_apart(answers: Sequence[Answers]) -> list[Answers]:
     return [replace(one, label=label) for one, label in zip(answers, labels, strict=True)]
 
 
-def compare(answers: Sequence[Answers], *, n_replicates: int = N_REPLICATES, seed: int = 0) -> dict[str, Any]:
+def compare(answers: Sequence[SavedAnswers], *, n_replicates: int = N_REPLICATES, seed: int = 0) -> dict[str, Any]:
     """Set each of the answers beside the first, on the same episodes (`read_all` has seen to that).
 
     Differences are in percent points, other minus reference. `interval` is half the width of the 95 % interval paired
     over episodes; `videos_low` and `videos_high` are the ends of that over test videos, None where it is not known
     (`mdmf/studies/video_bootstrap.py` says what is drawn again).
     """
-    reference = answers[0]
-    of_queries = reference.asked.query_classes
-    asked_classes = np.unique(of_queries)
-    masks = np.concatenate([np.ones((1, *of_queries.shape), bool), of_queries == asked_classes[:, None, None]])
-    names = [reference.classes[number] for number in asked_classes]
+    reference, episodes = answers[0], answers[0].test.episodes
+    query_classes = episodes.query_classes
+    asked_classes = np.unique(query_classes)
+    masks = np.concatenate([np.ones((1, *query_classes.shape), bool), query_classes == asked_classes[:, None, None]])
+    names = [reference.test.result.classes[place] for place in asked_classes]
     rows = []
     for other in answers[1:]:
         values = 100.0 * (other.right.astype(float) - reference.right)
-        estimates = estimate(values, masks, reference.asked, n_replicates=n_replicates, seed=seed)
+        estimates = estimate(values, masks, episodes, n_replicates=n_replicates, seed=seed)
         overall, *by_class = [
             _difference(one, other.right[mask], reference.right[mask])
             for one, mask in zip(estimates, masks, strict=True)
@@ -127,10 +125,10 @@ def compare(answers: Sequence[Answers], *, n_replicates: int = N_REPLICATES, see
             }
         )
     return {
-        "data": reference.result["data"],
-        "protocol": reference.result["protocol"],
+        "data": reference.test.result.data,
+        "protocol": reference.test.result.protocol.as_json(),
         "n_episodes": len(reference.right),
-        "n_videos": int((reference.asked.classes_of_videos() >= 0).sum()),
+        "n_videos": int((episodes.classes_of_videos() >= 0).sum()),
         "n_classes": len(asked_classes),
         "n_replicates": n_replicates,
         "seed": seed,
@@ -139,13 +137,15 @@ def compare(answers: Sequence[Answers], *, n_replicates: int = N_REPLICATES, see
     }
 
 
-def _who(answers: Answers) -> dict[str, Any]:
+def _who(answers: SavedAnswers) -> dict[str, Any]:
+    result = answers.test.result
     return {
         "label": answers.label,
-        "folder": str(answers.folder),
+        "folder": str(answers.test.folder),
         "model": answers.model,
-        "test": answers.protocol,
-        "checkpoint_sha256": answers.result["checkpoint_sha256"],
+        "our_reading": result.is_our_reading(answers.model),
+        "test": answers.test.protocol,
+        "checkpoint_sha256": result.checkpoint_sha256,
     }
 
 
@@ -175,92 +175,66 @@ def _wins(right: np.ndarray, reference_right: np.ndarray) -> dict[str, dict[str,
     }
 
 
-def comparison_table(result: Mapping[str, Any]) -> str:
-    """Tables of a comparison: a row per run, then one per class of each run."""
+def comparison_tables(result: Mapping[str, Any]) -> list[Table]:
+    """A row per run, then, run by run, a row per class."""
     reference, protocol = result["reference"], result["protocol"]
-    rows = [[_label(reference), f"{reference['accuracy_percent']:.2f}", "", "", "", ""]]
+    rows: list[Row] = [[_label(reference), number(reference["accuracy_percent"]), *[""] * 4]]
     for row in result["others"]:
         episodes, queries = row["episodes"], row["queries"]
-        rows.append(
-            [
-                _label(row),
-                f"{row['accuracy_percent']:.2f}",
-                _paired_cell(row),
-                _videos_cell(row),
-                f"{episodes['win']} / {episodes['tie']} / {episodes['loss']}",
-                f"{queries['win']} / {queries['both_right'] + queries['both_wrong']} / {queries['loss']}",
-            ]
-        )
-    header = [
-        "run",
-        "accuracy %",
-        "difference ± over episodes",
-        "over videos",
-        "episodes w / t / l",
-        "queries w / t / l",
-    ]
-    title = (
+        of_episodes = f"{episodes['win']} / {episodes['tie']} / {episodes['loss']}"
+        of_queries = f"{queries['win']} / {queries['both_right'] + queries['both_wrong']} / {queries['loss']}"
+        rows.append([_label(row), number(row["accuracy_percent"]), *_differences(row), of_episodes, of_queries])
+    caption = (
         f"{result['data']}, {protocol['split']} classes: {protocol['n_way']}-way {protocol['n_shot']}-shot, the same "
         f"{result['n_episodes']:,} episodes of {result['n_videos']} videos of {result['n_classes']} classes\n"
         f"against {reference['label']}, in percent points"
     )
-    parts = [title, "", text_table(header, rows)]
+    differences = ["difference ± over episodes", "over videos"]
+    header = ["run", "accuracy %", *differences, "episodes w / t / l", "queries w / t / l"]
+    tables = [Table("comparison", caption, header, rows)]
     for row in result["others"]:
-        lines = [
-            [
-                name,
-                f"{of['reference_percent']:.2f}",
-                f"{of['accuracy_percent']:.2f}",
-                _paired_cell(of),
-                _videos_cell(of),
-            ]
-            for name, of in row["classes"].items()
+        of_classes = [
+            [name, number(numbers["reference_percent"]), number(numbers["accuracy_percent"]), *_differences(numbers)]
+            for name, numbers in row["classes"].items()
         ]
-        header = ["class", "reference %", f"{row['label']} %", "difference ± over episodes", "over videos"]
-        parts += ["", text_table(header, lines)]
-    return "\n".join([*parts, "", *_notes(result)])
+        notes = _notes(result) if row is result["others"][-1] else ()
+        header = ["class", "reference %", f"{row['label']} %", *differences]
+        tables.append(Table(f"classes_{row['label']}", "", header, of_classes, notes=notes))
+    return tables
 
 
 def _notes(result: Mapping[str, Any]) -> list[str]:
     few = any(row["videos_low"] is None for row in result["others"])
     return [
-        "(± over episodes: 95 %, paired: other episodes of these same videos)",
-        f"(over videos: 95 %, {result['n_replicates']:,} bootstrap replicates: other videos of these classes; the one "
-        "to go by. Videos count as independent: clips cut from one recording make it too narrow)",
-        *(["(no interval over videos: it needs at least shots + 2 videos of every class)"] if few else []),
+        "± over episodes: 95 %, paired: other episodes of these same videos",
+        f"over videos: 95 %, {result['n_replicates']:,} bootstrap replicates: other videos of these classes; the one "
+        "to go by. Videos count as independent: clips cut from one recording make it too narrow",
+        *(["no interval over videos: it needs at least shots + 2 videos of every class"] if few else []),
     ]
 
 
 def _label(row: Mapping[str, Any]) -> str:
-    return model_label(row["model"], row["label"])
+    return row_label(row["label"], our_reading=row["our_reading"])
 
 
-def _paired_cell(row: Mapping[str, Any]) -> str:
-    return f"{row['difference']:+.2f}" + ("" if row["interval"] is None else f" ± {row['interval']:.2f}")
+def _differences(numbers: Mapping[str, Any]) -> list[Cell]:
+    """The difference with its interval over episodes, and its ends over videos."""
+    low, high = numbers["videos_low"], numbers["videos_high"]
+    over_videos = "" if low is None else f"[{low:+.2f}, {high:+.2f}]"
+    return [number(numbers["difference"], "+.2f", interval=numbers["interval"]), Cell(over_videos)]
 
 
-def _videos_cell(row: Mapping[str, Any]) -> str:
-    return "" if row["videos_low"] is None else f"[{row['videos_low']:+.2f}, {row['videos_high']:+.2f}]"
-
-
-def comparison_csv(result: Mapping[str, Any]) -> str:
-    """A line per run and class, and one per run with no class: all queries."""
-    numbers = [
-        "accuracy_percent",
-        "reference_percent",
-        "difference",
-        "interval",
-        "videos_low",
-        "videos_high",
-        "n_queries",
+def comparison_list(result: Mapping[str, Any]) -> Table:
+    """A row per run and class, and one per run without a class: all queries."""
+    keys = ["accuracy_percent", "reference_percent", "difference", "interval"]
+    keys += ["videos_low", "videos_high", "n_queries"]
+    reference = result["reference"]["label"]
+    rows: list[Row] = [
+        [row["label"], reference, name, *(number(numbers[key], "") for key in keys)]
+        for row in result["others"]
+        for name, numbers in {"": row, **row["classes"]}.items()
     ]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["run", "reference", "class", *numbers])
-    for row in result["others"]:
-        for name, of in {"": row, **row["classes"]}.items():
-            writer.writerow([row["label"], result["reference"]["label"], name, *(of[number] for number in numbers)])
-    return text.getvalue()
+    return Table("comparison", "", ["run", "reference", "class", *keys], rows)
 
 
 def write_comparison(
@@ -272,9 +246,9 @@ def write_comparison(
         The two paths.
     """
     compared = [[row["folder"], row["model"], row["test"]] for row in [result["reference"], *result["others"]]]
-    key = hashlib.sha256(json.dumps(compared).encode()).hexdigest()[:6]
+    key = json_sha256(compared)[:6]
     name = f"compare_{result['reference']['test']}_{key}"
     files = [json_file or out / f"{name}.json", csv_file or out / f"{name}.csv"]
-    write_atomic(files[0], (json.dumps(result, indent=2, allow_nan=False) + "\n").encode())
-    write_atomic(files[1], comparison_csv(result).encode())
+    write_json(files[0], result)
+    write_atomic(files[1], comparison_list(result).csv().encode())
     return files

@@ -19,6 +19,7 @@ from mdmf.encoders.text_cache import FEATURE_NORM
 from mdmf.engine.workspace import Workspace
 from mdmf.models.text_at_test import text_settings
 from mdmf.settings import DEFAULT_SOURCE, CorruptSettings, Settings
+from mdmf.statistics import mean_interval
 
 SPLIT = "val"  # prompts are chosen on val; test is read by the test alone
 ENSEMBLE = "all together"
@@ -237,12 +238,10 @@ def _group_numbers(sentences: Sentences) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _score(name: str, right: np.ndarray, ensemble: np.ndarray) -> Score:
-    percent, interval = _mean_and_interval(right)
+    score = Score(name, float(100 * right.mean()), mean_interval(100 * right))
     if name == ENSEMBLE:
-        return Score(name, percent, interval)
-    return Score(name, percent, interval, *_mean_and_interval(right - ensemble))
-
-
-def _mean_and_interval(values: np.ndarray) -> tuple[float, float]:
-    """Mean in percent, and half its 95 % interval, 1.96·std/√n."""
-    return float(100 * values.mean()), float(196 * values.std(ddof=1) / np.sqrt(len(values)))
+        return score
+    difference = right - ensemble
+    return replace(
+        score, difference=float(100 * difference.mean()), difference_interval=mean_interval(100 * difference)
+    )

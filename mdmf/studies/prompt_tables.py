@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from mdmf.encoders.prompt_diff import PromptDifference
-from mdmf.report.tables import text_table
+from mdmf.report.table import Cell, Table, number
+from mdmf.studies.prompt_scores import PromptScores
 
 
 def sentences_text(sentences: Mapping[str, Sequence[str]], classes: Mapping[str, Sequence[str]]) -> str:
@@ -24,37 +24,35 @@ def sentences_text(sentences: Mapping[str, Sequence[str]], classes: Mapping[str,
     return "\n".join(parts)
 
 
-def scores_text(result: Mapping[str, Any]) -> str:
-    """A row for all prompts together and for each template, then the most confused pairs.
-
-    Args:
-        result: what `mdmf.studies.prompt_scores.score_prompts` gave, as a dict.
-    """
-    rows = [
-        [
-            score["name"],
-            f"{score['percent']:.2f} ± {score['interval']:.2f}",
-            "" if score["difference"] is None else f"{score['difference']:+.2f} ± {score['difference_interval']:.2f}",
-        ]
-        for score in result["scores"]
-    ]
-    title = (
-        f"{result['file']}: zero-shot on {result['split']}, {result['n_videos']:,} videos, each out of all "
-        f"{result['n_classes']} classes (chance {100 / result['n_classes']:.1f} %)"
+def score_tables(scores: PromptScores) -> list[Table]:
+    """A row for all prompts together and for each template, then the most confused pairs."""
+    rows = []
+    for score in scores.scores:
+        difference = number(score.difference, "+.2f", interval=score.difference_interval)
+        rows.append([Cell(score.name), number(score.percent, interval=score.interval), difference])
+    caption = (
+        f"{scores.file}: zero-shot on {scores.split}, {scores.n_videos:,} videos, each out of all {scores.n_classes} "
+        f"classes (chance {100 / scores.n_classes:.1f} %)"
     )
-    parts = [title, text_table(["prompts", "accuracy % (95 %)", "against all together"], rows)]
-    if result["confusions"]:
+    header = ["prompts", "accuracy % (95 %)", "against all together"]
+    tables = [Table("prompts", caption, header, rows, notes=["intervals are over videos", *scores.notes])]
+    if scores.confusions:
         pairs = [
-            [each["true_class"], each["predicted"], f"{each['n_videos']} of {each['n_of_class']}"]
-            for each in result["confusions"]
+            (pair.true_class, pair.predicted, f"{pair.n_videos} of {pair.n_of_class}") for pair in scores.confusions
         ]
-        parts.append("most confused, all prompts together:\n\n" + text_table(["class", "taken for", "videos"], pairs))
-    if result["same_sentences"]:
-        groups = "\n".join(f"  {' = '.join(group)}" for group in result["same_sentences"])
+        caption = "most confused, all prompts together:"
+        tables.append(Table("confusions", caption, ["class", "taken for", "videos"], pairs))
+    return tables
+
+
+def scores_text(scores: PromptScores) -> str:
+    """The tables, and the classes that no prompt tells apart."""
+    parts = [table.text() for table in score_tables(scores)]
+    if scores.same_sentences:
+        groups = "\n".join(f"  {' = '.join(group)}" for group in scores.same_sentences)
         parts.append(
             f"classes with the same sentences, which no prompt tells apart (a group of n counts 1/n):\n{groups}"
         )
-    parts.append("\n".join(f"({note})" for note in ("intervals are over videos", *result["notes"])))
     return "\n\n".join(parts)
 
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from mdmf.corruptions import Corruption
-from mdmf.engine.checkpoint import write_json
-from mdmf.engine.metrics import mean_and_spread
 from mdmf.engine.run_folder import RunFolder
-from mdmf.engine.tester import Protocol, read_result, run_test
+from mdmf.engine.tester import Protocol, find_result, run_test
 from mdmf.engine.workspace import Workspace
-from mdmf.files import file_sha256
+from mdmf.files import file_sha256, json_sha256, write_json
+from mdmf.report.table import Row, Table, number, row_label
+from mdmf.results import Result, ResultFiles
 from mdmf.settings import Settings
+from mdmf.statistics import mean_and_spread
 
 _SEED_OF_NAME = re.compile(r"-seed\d+$")
 
@@ -56,30 +55,25 @@ def run_robustness(
     runs = [RunFolder.open(folder) for folder in folders]
     protocol = _check_runs(runs, [*overrides, f"corrupt.{source}=''"])
     out.mkdir(parents=True, exist_ok=True)
-    rows: dict[str, dict[float, list[float]]] = {}
-    models: dict[str, str] = {}
+    rows: dict[str, dict[float, list[Result]]] = {}
     bar = tqdm(total=len(runs) * len(corruptions), desc=f"{kind} of {source}", unit="test", disable=not progress)
     with bar:
         for run in runs:
             name = _SEED_OF_NAME.sub("", run.folder.name)
             row = rows.setdefault(name, {strength: [] for strength in strengths})
-            models[name] = run.settings(list(overrides)).model.table_name
             for strength, corruption in corruptions.items():
                 settings = run.settings([*overrides, "evaluation.baselines=[]"])
                 seen = corruption if source in settings.model.used_sources else "''"  # else: nothing changes for it
                 settings = run.settings([*overrides, "evaluation.baselines=[]", f"corrupt.{source}={seen}"])
-                row[strength].append(_accuracy(run, settings, allow_code=allow_code))
+                row[strength].append(_result(run, settings, allow_code=allow_code))
                 bar.update()
-    asked = json.dumps([[str(run.folder) for run in runs], list(strengths), list(overrides)])
-    file = out / f"{source}_{kind}_{protocol.name}_{hashlib.sha256(asked.encode()).hexdigest()[:6]}.json"
+    key = json_sha256([[str(run.folder) for run in runs], list(strengths), list(overrides)])[:6]
+    file = out / f"{source}_{kind}_{protocol.name}_{key}.json"
     result = {
         "source": source,
         "kind": kind,
         "strengths": list(strengths),
-        "rows": {
-            name: {"model": models[name], "strengths": {str(s): _summary(values) for s, values in row.items()}}
-            for name, row in rows.items()
-        },
+        "rows": {name: _summary(row) for name, row in rows.items()},
         "runs": [str(run.folder) for run in runs],
         "overrides": list(overrides),
         "file": str(file),
@@ -114,17 +108,33 @@ def _asked(settings: Settings) -> tuple[Any, ...]:
     return Protocol.of(settings), settings.data.name, settings.data.shapes
 
 
-def _accuracy(run: RunFolder, settings: Settings, *, allow_code: bool) -> float:
-    """Accuracy in percent of a run's best weights, from its result file or a new test."""
+def _result(run: RunFolder, settings: Settings, *, allow_code: bool) -> Result:
+    """The result of a run's best weights, from its file or a new test."""
     run.check_same_features(settings)
     protocol = Protocol.of(settings, trained_with=run.settings())
-    result = read_result(run.folder / f"test_{protocol.name}.json", settings)
-    if result is None or result["checkpoint_sha256"] != file_sha256(run.best):  # none yet, or of weights that are gone
+    result = find_result(ResultFiles(run.folder, protocol.name), settings)
+    if result is None or result.checkpoint_sha256 != file_sha256(run.best):  # none yet, or of weights that are gone
         workspace = Workspace(settings, progress=False, allow_code=allow_code)
         result = run_test(workspace, checkpoint=run.best, folder=run.folder, protocol=protocol)
-    return result["models"][settings.model.table_name]["accuracy_percent"]
+    return result
 
 
-def _summary(values: list[float]) -> dict[str, Any]:
-    mean, spread = mean_and_spread(values)
-    return {"mean": mean, "spread": None if len(values) < 2 else spread, "n_runs": len(values)}
+def _summary(results: Mapping[float, Sequence[Result]]) -> dict[str, Any]:
+    """One row: strength -> mean and spread of the accuracy over runs."""
+    strengths = {}
+    for strength, of_runs in results.items():
+        mean, spread = mean_and_spread([result.models[result.model].accuracy_percent for result in of_runs])
+        strengths[str(strength)] = {"mean": mean, "spread": spread, "n_runs": len(of_runs)}
+    first = next(iter(results.values()))[0]
+    return {"model": first.model, "our_reading": first.is_our_reading(first.model), "strengths": strengths}
+
+
+def robustness_table(result: Mapping[str, Any]) -> Table:
+    """Accuracy against the strength of a corruption, a row per config: mean ± standard deviation over its runs."""
+    strengths = [str(strength) for strength in result["strengths"]]
+    rows: list[Row] = []
+    for name, row in result["rows"].items():
+        cells = [number(row["strengths"][s]["mean"], spread=row["strengths"][s]["spread"]) for s in strengths]
+        rows.append([row_label(name, our_reading=row["our_reading"]), *cells])
+    caption = f"accuracy in percent against the strength of {result['kind']} of {result['source']}"
+    return Table("robustness", caption, ["run", *strengths], rows)

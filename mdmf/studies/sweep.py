@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,11 +9,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from mdmf.engine.checkpoint import write_json
 from mdmf.engine.run_folder import RunFolder
-from mdmf.engine.tester import Protocol, check_corruptions, read_result, run_test
+from mdmf.engine.tester import Protocol, check_corruptions, find_result, run_test
 from mdmf.engine.workspace import Workspace
-from mdmf.files import file_sha256
+from mdmf.files import file_sha256, json_sha256, write_json
+from mdmf.results import Result, ResultFiles
 from mdmf.settings import Settings
 
 _SET_HERE = ("evaluation.n_way=", "evaluation.n_shot=", "evaluation.n_query=")
@@ -57,24 +55,27 @@ def run_sweep(
     run = RunFolder.open(folder)
     if not run.finished:
         raise ValueError(f"{run.folder} has not finished training; finish it with train.py --resume first")
-    asked = {(way, shot): _settings(run, overrides, way, shot, n_query) for way in ways for shot in shots}
-    first = next(iter(asked.values()))
+    settings_of = {(way, shot): _settings(run, overrides, way, shot, n_query) for way in ways for shot in shots}
+    first = next(iter(settings_of.values()))
     run.check_same_features(first)
     workspace = Workspace(first, progress=False, allow_code=allow_code)
     check_corruptions(workspace)
-    reasons = _impossible(workspace, run, asked)
+    reasons = _impossible(workspace, run, settings_of)
     models: dict[str, dict[str, dict[str, Any]]] = {}
-    bar = tqdm(total=len(asked) - len(reasons), desc=f"sweep of {run.folder.name}", unit="test", disable=not progress)
+    bar = tqdm(
+        total=len(settings_of) - len(reasons), desc=f"sweep of {run.folder.name}", unit="test", disable=not progress
+    )
     with bar:
-        for (way, shot), settings in asked.items():
+        for (way, shot), settings in settings_of.items():
             if (way, shot) in reasons:
                 continue
-            for name, numbers in _test(workspace, run, settings)["models"].items():
-                kept = {key: numbers[key] for key in ("accuracy_percent", "interval")}
-                models.setdefault(name, {}).setdefault(str(way), {})[str(shot)] = kept
+            tested = _test(workspace, run, settings)
+            for name, numbers in tested.models.items():
+                accuracy = {"accuracy_percent": numbers.accuracy_percent, "interval": numbers.interval}
+                models.setdefault(name, {}).setdefault(str(way), {})[str(shot)] = accuracy
             bar.update()
-    key = json.dumps([str(run.folder), ways, shots, n_query, list(overrides)])
-    file = out / f"sweep_{run.folder.resolve().name}_{hashlib.sha256(key.encode()).hexdigest()[:6]}.json"
+    key = json_sha256([str(run.folder), ways, shots, n_query, list(overrides)])[:6]
+    file = out / f"sweep_{run.folder.resolve().name}_{key}.json"
     result = {
         "run": str(run.folder),
         "data": first.data.name,
@@ -86,6 +87,7 @@ def run_sweep(
         "n_episodes": first.evaluation.n_episodes,
         "seed": first.evaluation.seed,
         "models": models,
+        "our_reading": [name for name in models if tested.is_our_reading(name)],
         "impossible": [{"n_way": way, "n_shot": shot, "reason": why} for (way, shot), why in reasons.items()],
         "overrides": list(overrides),
         "file": str(file),
@@ -96,14 +98,14 @@ def run_sweep(
 
 def _settings(run: RunFolder, overrides: Sequence[str], way: int, shot: int, n_query: int) -> Settings:
     """Of one combination; what the run asks for anyway is not said again, so that its own tests are found."""
-    own = Protocol.of(run.settings(list(overrides)))
+    protocol = Protocol.of(run.settings(list(overrides)))
     wanted = {"n_way": way, "n_shot": shot, "n_query": n_query}
-    words = [f"evaluation.{name}={value}" for name, value in wanted.items() if getattr(own, name) != value]
+    words = [f"evaluation.{name}={value}" for name, value in wanted.items() if getattr(protocol, name) != value]
     return run.settings([*overrides, *words])
 
 
 def _impossible(
-    workspace: Workspace, run: RunFolder, asked: dict[tuple[int, int], Settings]
+    workspace: Workspace, run: RunFolder, settings_of: dict[tuple[int, int], Settings]
 ) -> dict[tuple[int, int], str]:
     """(way, shot) -> why the data do not give such episodes.
 
@@ -111,22 +113,24 @@ def _impossible(
         ValueError: if they give none of them.
     """
     _ = workspace.index  # what is wrong with the data themselves is no matter of ways and shots
-    reasons = _refusals(workspace, asked, usable=False)
-    if len(reasons) < len(asked):
+    reasons = _refusals(workspace, settings_of, usable=False)
+    if len(reasons) < len(settings_of):
         _ = workspace.stores.readers
-        reasons |= _refusals(workspace, {key: asked[key] for key in asked if key not in reasons}, usable=True)
-    if len(reasons) == len(asked):
+        reasons |= _refusals(
+            workspace, {key: settings_of[key] for key in settings_of if key not in reasons}, usable=True
+        )
+    if len(reasons) == len(settings_of):
         lines = [f"  {way}-way {shot}-shot: {why}" for (way, shot), why in reasons.items()]
         raise ValueError("\n".join([f"the data of {run.folder} give none of these episodes:", *lines]))
-    return {key: reasons[key] for key in asked if key in reasons}
+    return {key: reasons[key] for key in settings_of if key in reasons}
 
 
 def _refusals(
-    workspace: Workspace, asked: dict[tuple[int, int], Settings], *, usable: bool
+    workspace: Workspace, settings_of: dict[tuple[int, int], Settings], *, usable: bool
 ) -> dict[tuple[int, int], str]:
     """What the sampler says against some of the episodes: of all listed videos, or of those that could be read."""
-    said = {}
-    for key, settings in asked.items():
+    reasons = {}
+    for key, settings in settings_of.items():
         protocol = Protocol.of(settings)
         check: Callable[..., Any] = (
             partial(workspace.sampler, seed=protocol.seed, of_test=True) if usable else workspace.check_episodes
@@ -135,15 +139,15 @@ def _refusals(
             check(protocol.split, n_way=protocol.n_way, n_shot=protocol.n_shot, n_query=protocol.n_query)
         except ValueError as error:
             first, *others = str(error).split("\n  ")  # a line for each class that is too small, and what to do
-            said[key] = f"{first}, and others likewise" if len(others) > 1 else first
-    return said
+            reasons[key] = f"{first}, and others likewise" if len(others) > 1 else first
+    return reasons
 
 
-def _test(workspace: Workspace, run: RunFolder, settings: Settings) -> dict[str, Any]:
+def _test(workspace: Workspace, run: RunFolder, settings: Settings) -> Result:
     """The result of one combination: its file, if it is of these settings and weights, or a new test."""
     protocol = Protocol.of(settings, trained_with=run.settings())
-    result = read_result(run.folder / f"test_{protocol.name}.json", settings)
-    if result is None or result["checkpoint_sha256"] != file_sha256(run.best):
+    result = find_result(ResultFiles(run.folder, protocol.name), settings)
+    if result is None or result.checkpoint_sha256 != file_sha256(run.best):
         workspace.settings = settings  # way and shot alone differ: index, features and text stay open
         result = run_test(workspace, checkpoint=run.best, folder=run.folder, protocol=protocol)
     return result

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import io
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mdmf.files import write_atomic
-from mdmf.report.tables import accuracy_cell, model_label, text_table
+from mdmf.report.table import Cell, Table, number, row_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,24 +27,31 @@ _STYLE: Any = {
 _MOST_COLUMNS = 3
 
 
-def sweep_table(result: Mapping[str, Any]) -> str:
+def sweep_tables(result: Mapping[str, Any]) -> list[Table]:
     """A table per model, the swept one first: rows are ways, columns shots; `-` is what the data cannot give."""
-    title = (
+    caption = (
         f"{result['data']}, {result['split']} classes: accuracy % (95 % over episodes), {result['n_episodes']:,} "
         f"episodes of {result['n_query']} query per class, seed {result['seed']}"
     )
-    parts = [title]
-    for model in _models(result):
-        rows = [
-            [f"{way}-way", *(_cell(_numbers(result, model, way, shot)) for shot in result["shots"])]
-            for way in result["ways"]
-        ]
-        parts += ["", text_table([model_label(model), *(f"{shot}-shot" for shot in result["shots"])], rows)]
     reasons: dict[str, list[str]] = {}
-    for one in result["impossible"]:
-        reasons.setdefault(one["reason"], []).append(f"{one['n_way']}-way {one['n_shot']}-shot")
-    notes = [f"(- {', '.join(sizes)}: {reason})" for reason, sizes in reasons.items()]
-    return "\n".join([*parts, *([""] if notes else []), *notes])
+    for size in result["impossible"]:
+        reasons.setdefault(size["reason"], []).append(f"{size['n_way']}-way {size['n_shot']}-shot")
+    notes = [f"- {', '.join(sizes)}: {reason}" for reason, sizes in reasons.items()]
+    models, shots = _models(result), [f"{shot}-shot" for shot in result["shots"]]
+    return [
+        Table(
+            f"sweep_{model}",
+            caption if model == models[0] else "",
+            [_label(result, model), *shots],
+            [[f"{way}-way", *(_cell(result, model, way, shot) for shot in result["shots"])] for way in result["ways"]],
+            notes=notes if model == models[-1] else (),
+        )
+        for model in models
+    ]
+
+
+def _label(result: Mapping[str, Any], model: str) -> str:
+    return row_label(model, our_reading=model in result["our_reading"])
 
 
 def _models(result: Mapping[str, Any]) -> list[str]:
@@ -57,21 +64,20 @@ def _numbers(result: Mapping[str, Any], model: str, way: int, shot: int) -> Mapp
     return found
 
 
-def _cell(numbers: Mapping[str, float] | None) -> str:
-    return "-" if numbers is None else accuracy_cell(numbers)
+def _cell(result: Mapping[str, Any], model: str, way: int, shot: int) -> Cell:
+    numbers = _numbers(result, model, way, shot)
+    return Cell("-") if numbers is None else number(numbers["accuracy_percent"], interval=numbers["interval"])
 
 
-def sweep_csv(result: Mapping[str, Any]) -> str:
-    """A line per model, way and shot; empty numbers where the data cannot give such episodes."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["model", "n_way", "n_shot", "accuracy_percent", "interval"])
+def sweep_list(result: Mapping[str, Any]) -> Table:
+    """A row per model, way and shot; without numbers where the data cannot give such episodes."""
+    rows = []
     for model in _models(result):
-        for way in result["ways"]:
-            for shot in result["shots"]:
-                numbers = _numbers(result, model, way, shot) or {}
-                writer.writerow([model, way, shot, numbers.get("accuracy_percent"), numbers.get("interval")])
-    return text.getvalue()
+        for way, shot in itertools.product(result["ways"], result["shots"]):
+            numbers = _numbers(result, model, way, shot) or {}
+            values = (way, shot, numbers.get("accuracy_percent"), numbers.get("interval"))
+            rows.append([Cell(model), *(number(value, "") for value in values)])
+    return Table("sweep", "", ["model", "n_way", "n_shot", "accuracy_percent", "interval"], rows)
 
 
 def require_matplotlib() -> None:
@@ -131,7 +137,7 @@ def _draw(panel: Axes, result: Mapping[str, Any], model: str) -> None:
                 capsize=4,
                 label=f"{way}-way",
             )
-    panel.set_title(model_label(model))
+    panel.set_title(_label(result, model))
     panel.set_xlabel("shots")
     panel.set_xscale("log", base=2)  # 1, 2 and 3 shots stay apart beside 50
     panel.set_xticks(result["shots"], labels=[str(shot) for shot in result["shots"]])
@@ -150,7 +156,7 @@ def write_sweep(result: Mapping[str, Any], *, plot: bool = True) -> list[Path]:
         ImportError: if the plot is wanted and matplotlib is not installed.
     """
     files = [Path(result["file"]), Path(result["file"]).with_suffix(".csv")]
-    write_atomic(files[1], sweep_csv(result).encode())
+    write_atomic(files[1], sweep_list(result).csv().encode())
     if plot:
         files.append(files[0].with_suffix(".svg"))
         write_atomic(files[2], sweep_plot(result).encode())

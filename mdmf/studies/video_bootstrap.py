@@ -50,36 +50,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mdmf.results import EpisodeVideos
+
 Z = 1.959964  # of the normal distribution: 95 % lie within
 # Where the noise of the episodes would leave fewer degrees of freedom, the least variance of step 3 widens the interval
 # already; both together gave one of 1.6 times the right width (300 episodes, 5 shots).
 _LEAST_DEGREES = 20.0
-
-
-@dataclass(frozen=True)
-class AskedVideos:
-    """Which videos were in which episode: n episodes, N way, K shot, Q queries, C classes, V videos.
-
-    class_ids (n, N), 0..C-1; support (n, N, K) and query (n, Q), 0..V-1; labels (n, Q), 0..N-1: the class of each query
-    in its episode. No video is twice in an episode.
-    """
-
-    class_ids: np.ndarray
-    support: np.ndarray
-    query: np.ndarray
-    labels: np.ndarray
-
-    def classes_of_videos(self) -> np.ndarray:
-        """(V,) class of each video; -1 for a number that no episode uses."""
-        classes = np.full(1 + max(self.support.max(), self.query.max()), -1, dtype=np.int64)
-        classes[self.support] = self.class_ids[..., None]
-        classes[self.query] = self.query_classes
-        return classes
-
-    @property
-    def query_classes(self) -> np.ndarray:
-        """(n, Q) class of each query."""
-        return np.take_along_axis(self.class_ids, self.labels, axis=1)
 
 
 @dataclass(frozen=True)
@@ -102,7 +78,7 @@ class Estimate:
 def estimate(
     values: np.ndarray,
     masks: np.ndarray,
-    asked: AskedVideos,
+    asked: EpisodeVideos,
     *,
     n_replicates: int = 2000,
     seed: int = 0,
@@ -158,7 +134,7 @@ def _episode_variance(residuals: np.ndarray, mask: np.ndarray) -> float:
 
 
 def _video_part(
-    residuals: np.ndarray, episode_variance: float, asked: AskedVideos, classes: np.ndarray, n_videos: np.ndarray
+    residuals: np.ndarray, episode_variance: float, asked: EpisodeVideos, classes: np.ndarray, n_videos: np.ndarray
 ) -> tuple[np.ndarray, float]:
     """(V,) influences as they are drawn with, and by how much replicates are widened."""
     support = _support_shares(residuals, asked, n_videos)  # (n, N)
@@ -184,13 +160,13 @@ def _degrees(total: float, spread: np.ndarray, episode_variance: float, n_videos
     return float(total**2 / (of_classes + episode_variance**2 / (n_episodes - 1)))
 
 
-def _own_scale(asked: AskedVideos, n_videos: np.ndarray) -> np.ndarray:
+def _own_scale(asked: EpisodeVideos, n_videos: np.ndarray) -> np.ndarray:
     """(n, N): a video's influence on queries of its class, over what is left of it when none is drawn twice."""
     n = n_videos[asked.class_ids]
     return (n - 1) / (n - 1 - asked.support.shape[2])
 
 
-def _support_shares(residuals: np.ndarray, asked: AskedVideos, n_videos: np.ndarray) -> np.ndarray:
+def _support_shares(residuals: np.ndarray, asked: EpisodeVideos, n_videos: np.ndarray) -> np.ndarray:
     """(n, N): what each support video of a class has to do with its episode's queries, of its class and of others."""
     n_episodes, n_way, n_shot = asked.support.shape
     place = asked.labels + n_way * np.arange(n_episodes)[:, None]
@@ -201,7 +177,7 @@ def _support_shares(residuals: np.ndarray, asked: AskedVideos, n_videos: np.ndar
 
 
 def _spread_and_noise(
-    query: np.ndarray, support: np.ndarray, asked: AskedVideos, classes: np.ndarray, n_videos: np.ndarray
+    query: np.ndarray, support: np.ndarray, asked: EpisodeVideos, classes: np.ndarray, n_videos: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Influence of each video, its variance by class, and how much of that is the chance of the episodes.
 

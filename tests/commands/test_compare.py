@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from result_values import result_values
+from simulated_answers import draw_episodes
+from written_tests import write_test
 
 from mdmf.cli import main
 
@@ -14,23 +15,10 @@ def runs(tmp_path, monkeypatch):
     """Two runs with a baseline each, on 30 episodes of 4 classes with 6 videos."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
-    classes = rng.random((30, 4)).argsort(axis=1)[:, :2]
-    videos = rng.random((30, 2, 6)).argsort(axis=2)[:, :, :2] + 6 * classes[..., None]
-    asked = {"class_ids": classes, "support_videos": videos[..., :1], "query_videos": videos[..., 1]}
-    asked |= {"query_labels": np.tile([0, 1], (30, 1)), "video_ids": np.array([f"{n}.mp4" for n in range(24)])}
+    videos = draw_episodes(rng, n=30, n_classes=4, n_videos=6, n_way=2, n_shot=1, n_query=1)
     for name in ("first", "second"):
-        folder = tmp_path / name
-        folder.mkdir()
-        answers = {f"{model}/predictions": rng.integers(0, 2, (30, 2)) for model in ("otam", "m2df")}
-        np.savez(folder / "test_2way_1shot_30episodes_episodes.npz", **asked, **answers)
-        protocol = {"split": "test", "n_way": 2, "n_shot": 1, "n_query": 1, "n_episodes": 30, "seed": 0}
-        result = result_values(
-            {model: {"per_class_percent": dict.fromkeys("abcd", 50.0)} for model in ("otam", "m2df")},
-            settings={"model": {"name": "m2df"}, "evaluation": {"baselines": ["otam"]}},
-            protocol=protocol | {"group_disjoint": False},
-            checkpoint_sha256=name,
-        )
-        (folder / "test_2way_1shot_30episodes.json").write_text(json.dumps(result))
+        right = {model: rng.random(videos.query.shape) < 0.5 for model in ("otam", "m2df")}
+        write_test(tmp_path / name, videos, right, protocol="2way_1shot_30episodes", classes=tuple("abcd"))
     return tmp_path
 
 
@@ -55,6 +43,23 @@ def test_options(runs, capsys):
     assert (result["n_replicates"], result["seed"]) == (100, 5)
     assert (runs / "b.csv").read_text().startswith("run,reference,class,")
     assert not (runs / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("ending", "part"), [("csv", "run,accuracy %"), ("md", "| run "), ("tex", "toprule"), ("html", "<table")]
+)
+def test_the_printed_tables_also_go_into_a_file(runs, capsys, ending, part):
+    file = runs / f"table.{ending}"
+    assert main(["compare", "first", "second", "--replicates", "100", "--table", str(file)]) == 0
+    assert f"table:  {file}" in capsys.readouterr().out
+    assert part in file.read_text()
+
+
+def test_a_table_of_an_unknown_kind_is_refused_before_the_work(runs, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["compare", "first", "second", "--table", "a.xlsx"])
+    assert stopped.value.code == 2
+    assert "a.xlsx: a table is written as .csv, .md, .tex, .html" in capsys.readouterr().err
 
 
 def test_what_a_user_can_mend_is_said(runs, capsys):

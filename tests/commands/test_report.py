@@ -16,8 +16,9 @@ SMALL = [
     *("data.name=shapes", "data.class_split=shapes", "data.n_workers=0", "episode.n_way=3", "episode.n_query=1"),
     *("encoder.library=tiny", "encoder.model=tiny_clip", "encoder.weights=shipped", "encoder.device=cpu"),
     *("training.n_steps=4", "training.episodes_per_step=2", "training.validate_every=2", "training.log_every=1"),
-    *("training.validation_episodes=10", "training.device=cpu", "model.hidden_size=32", "evaluation.n_episodes=30"),
+    *("training.validation_episodes=10", "training.device=cpu", "evaluation.n_episodes=30"),
 ]
+HEAD = "model.hidden_size=32"
 NAME = "3way_1shot_30episodes"
 
 
@@ -36,8 +37,11 @@ def world(tmp_path_factory) -> Path:
     ]
     common += [*SMALL, f"output.root={place / 'runs'}"]
     for name, more in (
-        ("m2df", ["model.name=m2df", "evaluation.baselines=[zero_shot, otam]"]),
-        ("amfar", ["model.name=amfar", "sources.flow.step=2", "sources.flow.clip=6", "evaluation.baselines=[otam]"]),
+        ("m2df", ["model.name=m2df", HEAD, "evaluation.baselines=[zero_shot, otam]"]),
+        (
+            "amfar",
+            ["model.name=amfar", HEAD, "sources.flow.step=2", "sources.flow.clip=6", "evaluation.baselines=[otam]"],
+        ),
     ):
         assert main(["train", "--cfg", "clips", "--quiet", *common, *more, f"output.name={name}"]) == 0
     otam = ["model.name=otam", "output.name=plain", "evaluation.baselines=[prototype]", "episode.n_shot=2"]
@@ -187,27 +191,27 @@ def test_answers_that_are_not_the_tests_are_not_drawn(runs, capsys):
 
 
 OWN = """
-from mdmf.models.multi_view import make_multi_view
+from mdmf.models.registry import register
+from mdmf.models.zoo.m2df import M2dfSettings, make_m2df
 
-def make(*, feature_sizes, logit_scale, **options):
-    return make_multi_view(feature_sizes["rgb"], logit_scale=logit_scale, **options)
+@register("own_m2df", M2dfSettings, citation="mine", reads_text=True)
+def make(settings, features):
+    return make_m2df(settings, features)
 """
 
 
-def test_a_method_of_ones_own_is_shown_after_consent(runs, capsys, tmp_path, monkeypatch):
+def test_a_method_of_ones_own_is_shown_after_consent(runs, capsys, write_module):
     """CLIP-M2DF under another name: without consent nothing of the user's is imported, and the note says what to do."""
-    folder = runs / "m2df"
-    (tmp_path / "own_of_report.py").write_text(OWN)
-    monkeypatch.syspath_prepend(tmp_path)
+    folder, name = runs / "m2df", write_module("own_of_report", OWN)
     path = folder / f"test_{NAME}.json"
     result = json.loads(path.read_text())
-    model = result["settings"]["model"]
-    options = {name: model.pop(name) for name in ("hidden_size", "n_heads")}
-    model |= {"name": "module", "module": "own_of_report:make", "modalities": ["rgb"], "options": options}
-    result["models"]["module"] = result["models"].pop("m2df")
+    options = {key: result["settings"]["model"][key] for key in ("hidden_size", "n_heads")}
+    result |= {"model": name}
+    result["settings"]["model"] = {"name": "module", "module": name, "options": options}
+    result["models"][name] = result["models"].pop("m2df")
     path.write_text(json.dumps(result))
     episodes = folder / f"test_{NAME}_episodes.npz"
-    arrays = {name.replace("m2df/", "module/"): array for name, array in np.load(episodes).items()}
+    arrays = {key.replace("m2df/", f"{name}/"): array for key, array in np.load(episodes).items()}
     np.savez_compressed(episodes, **arrays)
     assert "if you trust it, say so with --allow-code" in report(capsys, folder)
     assert "own_of_report" not in sys.modules

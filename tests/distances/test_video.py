@@ -3,7 +3,7 @@ import torch
 from test_alignment import plain_otam
 from torch import Tensor
 
-from mdmf.distances.video import VIDEO_DISTANCES, video_distance
+from mdmf.distances.video import VIDEO_DISTANCES, VideoDistance
 
 
 def cos(x: Tensor, y: Tensor, eps: float) -> Tensor:
@@ -33,7 +33,7 @@ def test_equals_a_plain_loop(name, temperature, directions, eps, T, S):
         pytest.skip("frame-wise needs as many frames on both sides")
     generator = torch.Generator().manual_seed(0)
     query, prototypes = torch.randn(2, 3, T, 6, generator=generator), torch.randn(2, 2, S, 6, generator=generator)
-    distance = video_distance(name, otam_temperature=temperature, otam_directions=directions, eps=eps)
+    distance = VideoDistance(name=name, otam_temperature=temperature, otam_directions=directions, eps=eps)
     got = distance(query, prototypes)
     assert got.shape == (2, 3, 2)
     expected = [
@@ -48,13 +48,13 @@ def test_defaults_are_those_of_the_methods():
     x = torch.randn(1, 1, 3, 4, generator=torch.Generator().manual_seed(0))
     y = torch.randn(1, 1, 3, 4, generator=torch.Generator().manual_seed(1))
     expected = plain("otam", x[0, 0], y[0, 0], temperature=0.5, directions="both", eps=0.01)
-    assert video_distance("otam")(x, y).item() == pytest.approx(expected, abs=1e-5)
+    assert VideoDistance(name="otam")(x, y).item() == pytest.approx(expected, abs=1e-5)
 
 
 def test_frame_means_by_hand():
     """Means (3, 4) and (4, 3): 1 - 24 / (25 + 0.01)."""
     query, prototype = torch.tensor([[2.0, 4.0], [4.0, 4.0]]), torch.tensor([[4.0, 2.0], [4.0, 4.0]])
-    got = video_distance("prototype")(query[None, None], prototype[None, None])
+    got = VideoDistance(name="prototype")(query[None, None], prototype[None, None])
     assert got.item() == pytest.approx(1 - 24 / 25.01, abs=1e-6)
 
 
@@ -62,10 +62,10 @@ def test_frame_means_by_hand():
 def test_never_under_autocast(name):
     x = torch.randn(1, 2, 3, 4, generator=torch.Generator().manual_seed(0)).bfloat16()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        got = video_distance(name)(x, x)
+        got = VideoDistance(name=name)(x, x)
     assert got.dtype == torch.float32
 
 
 def test_refuses_an_unknown_name():
     with pytest.raises(ValueError, match=r"distance must be one of .* got 'dtw'"):
-        video_distance("dtw")
+        VideoDistance(name="dtw")

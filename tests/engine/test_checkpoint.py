@@ -1,12 +1,10 @@
-import json
 import os
 
 import pytest
 import torch
 from torch import nn
 
-from mdmf.engine.checkpoint import load_state, load_weights, read_weights, save_state, save_weights, write_json
-from mdmf.files import write_atomic
+from mdmf.engine.checkpoint import load_state, load_weights, read_weights, save_state, save_weights
 
 
 def test_weights_come_back_the_same(tmp_path):
@@ -53,13 +51,3 @@ def test_a_state_never_runs_code(tmp_path, monkeypatch):
     assert not (tmp_path / "ran_code").exists()
     save_state(tmp_path / "good.pt", {"step": 3, "tensor": torch.arange(3)})
     assert load_state(tmp_path / "good.pt")["step"] == 3
-
-
-def test_a_failed_write_keeps_the_old_file(tmp_path):
-    path = tmp_path / "deep" / "result.json"
-    write_json(path, {"a": 1})
-    with pytest.raises(ValueError, match="Out of range float"):
-        write_json(path, {"a": float("nan")})
-    assert json.loads(path.read_text()) == {"a": 1}
-    write_atomic(path, b"new")
-    assert path.read_bytes() == b"new"

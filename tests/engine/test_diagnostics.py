@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from mdmf.engine.diagnostics import (
-    ReliabilityReport,
     calibration_curve,
     diagnose,
     expected_calibration_error,
@@ -14,6 +13,7 @@ from mdmf.engine.diagnostics import (
     reliability,
     taught_shares,
 )
+from mdmf.results import Reliability
 
 
 def binary(first_class: list[list[float]]) -> np.ndarray:
@@ -127,15 +127,15 @@ def test_a_sure_and_wrong_model_has_the_largest_error():
 
 
 def test_reliability_by_hand():
-    assert reliability(BRANCHES, LABELS, teacher=TEACHER) == ReliabilityReport(
-        n_disagree=4,
-        n_decidable=4,
-        by_trust_percent=100 * 1.5 / 4,
-        by_trust_interval=pytest.approx(wilson_half_width(1.5 / 4, 4)),
-        teacher_percent=pytest.approx(100 * 2 / 3),
-        teacher_interval=pytest.approx(wilson_half_width(2 / 3, 3)),
-        n_taught=3,
-    )
+    assert reliability(BRANCHES, LABELS, teacher=TEACHER).as_json() == {
+        "n_disagree": 4,
+        "n_decidable": 4,
+        "by_trust_percent": 100 * 1.5 / 4,
+        "by_trust_interval": pytest.approx(wilson_half_width(1.5 / 4, 4)),
+        "teacher_percent": pytest.approx(100 * 2 / 3),
+        "teacher_interval": pytest.approx(wilson_half_width(2 / 3, 3)),
+        "n_taught": 3,
+    }
 
 
 def test_wilson_interval_of_a_published_example():
@@ -151,7 +151,8 @@ def test_wilson_interval_of_a_published_example():
 def test_branches_that_disagree_may_both_be_wrong():
     posteriors = {"a": np.array([[[0.1, 0.6, 0.3]]]), "b": np.array([[[0.1, 0.3, 0.6]]])}
     report = reliability(posteriors, np.array([[0]]), teacher=np.array([[0]]))
-    assert report == ReliabilityReport(1, 0, None, None, None, None, 0)
+    nothing = dict.fromkeys(("by_trust_percent", "by_trust_interval", "teacher_percent", "teacher_interval"))
+    assert report == Reliability(n_disagree=1, n_decidable=0, n_taught=0, **nothing)
 
 
 def test_without_a_teacher_nothing_is_said_of_it():

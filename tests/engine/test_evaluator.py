@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from method_cases import small_settings_of
 from small_world import FLOW_D, D, MemoryStore, small_bank, small_sampler, two_source_bank
 from torch import nn
 
 from mdmf.engine.evaluator import evaluate
 from mdmf.models.build import build_model
-from mdmf.settings import ModelSettings
 from mdmf.structures import Episode, EpisodeOutput
 
 
@@ -22,10 +22,10 @@ class Blind(nn.Module):
 
 def models() -> dict[str, nn.Module]:
     torch.manual_seed(0)
-    settings = ModelSettings(hidden_size=16, n_heads=2, selector_test="sample")
+    settings = small_settings_of({"name": "m2df", "selector_test": "sample"})
     return {
         "m2df": build_model(settings, feature_sizes={"rgb": D}, logit_scale=10.0),
-        "otam": build_model(ModelSettings(name="otam"), feature_sizes={"rgb": D}),
+        "otam": build_model(small_settings_of("otam"), feature_sizes={"rgb": D}),
     }
 
 
@@ -67,9 +67,9 @@ def test_models_see_no_labels_and_get_their_mode_back():
     assert evaluation.accuracy("blind").n_episodes == 4
 
 
-def test_two_modalities_with_missing_videos_answer_alike_in_any_batch():
+def test_two_sources_with_missing_videos_answer_alike_in_any_batch():
     torch.manual_seed(0)
-    settings = ModelSettings(name="amfar", hidden_size=16, n_heads=1)
+    settings = small_settings_of({"name": "amfar", "n_heads": 1})
     model = build_model(settings, feature_sizes={"rgb": D, "flow": FLOW_D})
 
     def answers(batch_episodes: int):

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from mdmf.engine.metrics import class_accuracy, episode_accuracy, mean_and_spread
+from mdmf.engine.metrics import class_accuracy, episode_accuracy
 
 
 def test_interval_by_hand():
@@ -39,8 +39,3 @@ def test_refuses_what_has_no_interval():
         episode_accuracy(np.zeros((1, 2)), np.zeros((1, 2)))
     with pytest.raises(ValueError, match="of one shape"):
         episode_accuracy(np.zeros((2, 2)), np.zeros((2, 3)))
-
-
-def test_spread_over_seeds_by_hand():
-    assert mean_and_spread([1.0, 3.0]) == (2.0, math.sqrt(2))
-    assert math.isnan(mean_and_spread([1.0])[1])

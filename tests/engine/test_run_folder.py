@@ -2,9 +2,10 @@ import json
 import shutil
 
 import pytest
+from method_cases import SMALL
 from small_world import small_settings
 
-from mdmf.config import ConfigError
+from mdmf.config import ConfigError, check_settings
 from mdmf.engine.run_folder import RunFolder
 
 
@@ -45,14 +46,19 @@ def test_resume_refuses_other_settings_but_not_where_results_go(tmp_path):
         run.check_same(small_settings(tmp_path, n_steps=13))
 
 
-def test_metrics_after_the_resumed_step_and_half_lines_are_cut(tmp_path):
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"name": "m2df", "depth": 2}, r"model\.depth: the run has 1, asked for 2"),
+        ({"name": "amfar"}, r"model\.name: the run has 'm2df', asked for 'amfar'"),
+        ({"name": "m2df", "text_weight": 0.3}, r"model\.text_weight: the run has 0\.0, asked for 0\.3"),
+    ],
+)
+def test_resume_refuses_another_method_or_other_settings_of_it(tmp_path, model, message):
     run = RunFolder.create(small_settings(tmp_path))
-    for step in (1, 2, 3):
-        run.append_metrics({"kind": "train", "step": step})
-    with run.metrics.open("a") as file:
-        file.write('{"kind": "tr')
-    run.cut_metrics(2)
-    assert [json.loads(line)["step"] for line in run.metrics.read_text().splitlines()] == [1, 2]
+    changed = {**small_settings(tmp_path).model_dump(mode="json"), "model": {**SMALL, **model}}
+    with pytest.raises(ConfigError, match=message):
+        run.check_same(check_settings(changed, source="test"))
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):

@@ -74,10 +74,13 @@ def places_in(folder: Path) -> dict[str, dict[str, str]]:
         ({"name": "m2df"}, ["flow_otam"], ("rgb", "flow")),
         ({"name": "m2df"}, ["late_otam"], ("rgb", "flow")),
         ({"name": "amfar"}, [], ("rgb", "flow")),
+        ({"name": "amfar", "sources": ["flow"]}, [], ("flow",)),
+        ({"name": "amfar", "sources": ["flow"]}, ["flow_otam"], ("flow",)),
+        ({"name": "amfar", "sources": ["flow"]}, ["otam"], ("rgb", "flow")),
+        ({"name": "amfar", "sources": ["flow", "rgb"]}, [], ("rgb", "flow")),
         ({"name": "amfar", "modalities": ["flow"]}, [], ("flow",)),
-        ({"name": "amfar", "modalities": ["flow"]}, ["flow_otam"], ("flow",)),
-        ({"name": "amfar", "modalities": ["flow"]}, ["otam"], ("rgb", "flow")),
-        ({"name": "amfar", "modalities": ["flow", "rgb"]}, [], ("rgb", "flow")),
+        ({"name": "late_fusion", "of": "otam"}, [], ("rgb", "flow")),
+        ({"name": "m2df", "source": "flow"}, [], ("rgb", "flow")),
         ({"name": "flow_otam"}, [], ("flow",)),
         ({"name": "flow_otam"}, ["zero_shot"], ("rgb", "flow")),
     ],
@@ -260,7 +263,7 @@ class TestFingerprint:
         changed = workspace(root, features, sources=sources, model={"name": "amfar"})
         assert changed.fingerprint != plain.fingerprint
         assert changed.stores.opened["rgb"].folder == plain.stores.opened["rgb"].folder
-        only_rgb = {"name": "amfar", "modalities": ["rgb"]}
+        only_rgb = {"name": "amfar", "sources": ["rgb"]}
         assert workspace(root, features, sources=sources, model=only_rgb).fingerprint == (
             workspace(root, features, model=only_rgb).fingerprint
         )

@@ -6,24 +6,26 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from mdmf.models.baselines import make_baseline
-from mdmf.models.multi_view import make_multi_view
+from method_cases import small_method
+from result_values import result_values
 from small_world import D, MemoryStore, small_bank, small_sampler
 
 from mdmf.config import check_settings
 from mdmf.evidence.feature_maps import _mapped_videos, feature_maps, principal_components, selector_choices
-from mdmf.evidence.gather import calibration, evidence_files, gather_evidence, read_arrays
+from mdmf.evidence.gather import calibration, gather_evidence
 from mdmf.evidence.opened_test import DoesNotApply, OpenedTest
+from mdmf.report.run_files import read_run
+from mdmf.results import Answers, ResultFiles, read_evidence
 
 
 def open_small(mode: str = "argmax", *, bad: tuple[int, ...] = ()) -> OpenedTest:
     """CLIP-M2DF on the small world's first 130 episodes: more than a batch of the selector's."""
     store = MemoryStore(bad=bad)
-    model = make_multi_view(D, logit_scale=10.0, selector_test=mode, n_heads=2, hidden_size=8).eval()
+    model = small_method("m2df", sizes={"rgb": D}, selector_test=mode)
     return OpenedTest(
         settings=None,
-        result={"protocol": {"n_episodes": 130}, "text_weight": 0},
-        saved={},
+        result=SimpleNamespace(protocol=SimpleNamespace(n_episodes=130, split="test"), text_weight=0),
+        saved=None,
         workspace=None,
         model=model,
         bank=small_bank(store),
@@ -40,7 +42,7 @@ def test_the_prompts_named_are_those_that_the_model_takes(mode):
     chosen = arrays["selector/chosen"]
     assert chosen.shape == (130, 6)
     episode = one.bank.episode(one.rows)
-    given = one.model.prepare(episode).query_prompt.numpy()
+    given = one.model.selector(episode.class_text, episode.query["rgb"], episode.query_draws).numpy()
     named = np.take_along_axis(episode.class_text.numpy(), chosen[..., None].astype(np.int64), axis=1)
     np.testing.assert_array_equal(named, given)
     assert len(np.unique(chosen)) == 3
@@ -102,9 +104,8 @@ def test_maps_show_each_video_as_a_support_video_of_its_own_class(bad):
     table = SimpleNamespace(class_name=names[of_video])
     store = SimpleNamespace(table=table, rows_of=lambda ids: np.array(ids))
     one.workspace = SimpleNamespace(stores=SimpleNamespace(first=store), index=SimpleNamespace(classes={"test": names}))
-    one.result["protocol"]["split"] = "test"
     one.settings = SimpleNamespace(model=check_settings({"model": {"name": "m2df"}}, source="test").model)
-    one.saved["video_ids"] = np.arange(48)
+    one.saved = SimpleNamespace(video_ids=np.arange(48))
     maps, arrays = feature_maps(one)
     there = np.setdiff1d(np.arange(48), bad)
     assert [(found["when"], found["of"], found["n_videos"]) for found in maps] == [
@@ -133,7 +134,7 @@ def test_a_map_of_many_videos_takes_them_from_all_over_a_class(monkeypatch):
     store = SimpleNamespace(table=table, rows_of=lambda ids: np.array(ids))
     one = SimpleNamespace(
         workspace=SimpleNamespace(stores=SimpleNamespace(first=store)),
-        saved={"video_ids": np.arange(48)},
+        saved=SimpleNamespace(video_ids=np.arange(48)),
         class_names=names,
     )
     rows, classes = _mapped_videos(one)
@@ -142,50 +143,30 @@ def test_a_map_of_many_videos_takes_them_from_all_over_a_class(monkeypatch):
 
 
 def test_calibration_is_that_of_the_saved_answers_of_the_answer_and_each_branch():
-    saved = {
-        "query_labels": np.array([[0, 1]]),
-        "m/posterior": np.array([[[0.75, 0.25], [0.75, 0.25]]], dtype=np.float16),
-        "m/rgb/posterior": np.array([[[0.5, 0.5], [0.25, 0.75]]], dtype=np.float16),
-        "m/rgb/weight": np.array([[0.5, 0.5]], dtype=np.float16),
-        "other/flow/posterior": np.array([[[0.5, 0.5], [0.25, 0.75]]], dtype=np.float16),
-    }
-    found = calibration(saved, "m")
-    assert list(found) == ["fused", "rgb"]
-    (both,) = found["fused"]
+    answers = Answers(
+        posterior=np.array([[[0.75, 0.25], [0.75, 0.25]]], dtype=np.float16),
+        predictions=np.array([[0, 0]]),
+        branch_posteriors={"rgb": np.array([[[0.5, 0.5], [0.25, 0.75]]], dtype=np.float16)},
+    )
+    curves = calibration(answers, np.array([[0, 1]]))
+    assert list(curves) == ["fused", "rgb"]
+    (both,) = curves["fused"]
     assert (both["n"], both["accuracy"], both["confidence"]) == (2, 0.5, 0.75)
-    assert sum(one["n"] for one in found["rgb"]) == 2
-
-
-def test_arrays_that_hold_objects_or_are_cut_off_are_refused(tmp_path):
-    path = tmp_path / "a.npz"
-    np.savez(path, evil=np.array([print], dtype=object))
-    with pytest.raises(ValueError, match=r"a\.npz is damaged"):
-        read_arrays(path)
-    np.savez(path, fine=np.arange(1000))
-    path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(ValueError, match=r"a\.npz is damaged"):
-        read_arrays(path)
-    with pytest.raises(FileNotFoundError):
-        read_arrays(tmp_path / "b.npz")
+    assert sum(one["n"] for one in curves["rgb"]) == 2
 
 
 def test_without_any_file_but_the_result_every_part_says_why(tmp_path):
-    result = {"protocol": {"n_episodes": 3}, "settings": {"model": {"name": "otam"}}, "models": {}}
-    (tmp_path / "test_a.json").write_text(json.dumps(result))
-    record = gather_evidence(tmp_path, "a")
-    assert set(record["missing"]) == {"calibration", "selector", "embeddings", "boards"}
-    assert all("the test's episodes cannot be read" in reason for reason in record["missing"].values())
-    assert json.loads(evidence_files(tmp_path, "a")[0].read_text()) == record
-    with pytest.raises(FileNotFoundError, match="no test result at"):
-        gather_evidence(tmp_path, "b")
-    (tmp_path / "test_b.json").write_text("[]")
-    with pytest.raises(ValueError, match="is not the result of a test"):
-        gather_evidence(tmp_path, "b")
+    result = result_values({"otam": {}}, settings={"model": {"name": "otam"}})
+    files = ResultFiles(tmp_path, "a")
+    files.result.write_text(json.dumps(result))
+    run = gather_evidence(read_run(tmp_path))
+    assert set(run.evidence.missing) == {"calibration", "selector", "embeddings", "boards"}
+    assert all("the test's episodes cannot be read" in reason for reason in run.evidence.missing.values())
+    assert read_evidence(files)[0] == run.evidence
 
 
 def test_a_baseline_gives_no_prompt():
     one = open_small()
-    one.model = make_baseline("otam", logit_scale=1.0)
-    one.settings = type("Settings", (), {"model": type("Model", (), {"name": "otam"})})
+    one.model, one.settings = small_method("otam"), check_settings({"model": {"name": "otam"}}, source="test")
     with pytest.raises(DoesNotApply, match="otam gives no prompt"):
         selector_choices(one)

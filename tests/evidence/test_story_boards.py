@@ -1,22 +1,22 @@
-import itertools
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from method_cases import adapting_method, small_method
 from small_world import FLOW_D, D, MemoryStore, small_sampler, two_source_bank
 
 from mdmf.config import check_settings
 from mdmf.distances.alignment import bi_mhm_distance, frame_wise_distance, otam_distance
-from mdmf.evidence.opened_test import OpenedTest
+from mdmf.evidence.opened_test import DoesNotApply, OpenedTest
 from mdmf.evidence.story_boards import (
     Choice,
     _board,
     _complete,
     alignment_share,
+    branch_costs,
     choose_queries,
-    distance_of_costs,
-    frame_costs,
+    story_boards,
 )
 from mdmf.models.build import build_model
 
@@ -95,28 +95,34 @@ def test_shares_come_through_when_nothing_else_keeps_gradients():
     assert not share.requires_grad
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["m2df", "amfar", "late_fusion", "early_concat", "otam", "bi_mhm", "frame_wise", "flow_otam", "late_bi_mhm"],
-)
+COMPARING_FRAMES = [
+    *({"name": name} for name in ("m2df", "amfar", "late_fusion", "early_concat", "temporal_head")),
+    *({"name": name, "otam_temperature": 0.3} for name in ("otam", "bi_mhm", "frame_wise", "flow_otam", "late_bi_mhm")),
+    {"name": "early_concat", "of": "otam"},
+    {"name": "amfar", "distance": "bi_mhm", "cosine_eps": 0.1},
+]
+
+
+@pytest.mark.parametrize("values", COMPARING_FRAMES, ids=lambda values: " ".join(map(str, values.values())))
 @pytest.mark.parametrize("n_shot", [1, 2])
-def test_distances_on_a_board_are_those_that_the_model_answers_by(name, n_shot):
+def test_distances_on_a_board_are_those_that_the_model_answers_by(values, n_shot):
     """-distance of the costs shown is each branch's logit, for every kind of model."""
-    of_heads = {} if "otam" in name or name in ("bi_mhm", "frame_wise", "late_bi_mhm") else {"n_heads": 1}
-    chosen = {"name": name, "cosine_eps": 0.1, "otam_temperature": 0.3, **of_heads}
-    settings = check_settings({"model": chosen}, source="test")
-    torch.manual_seed(0)
-    model = build_model(settings.model, feature_sizes={"rgb": D, "flow": FLOW_D}, logit_scale=10.0).eval()
-    sampler = small_sampler(MemoryStore(), n_shot=n_shot)
+    model = small_method(**values, sizes={"rgb": D, "flow": FLOW_D})
     with torch.no_grad():
-        episode = two_source_bank().episode(sampler.batch(0, 4))
-        output = model(episode)
-        distance = distance_of_costs(settings.model)
-        costs = frame_costs(model, episode, eps=0.1)
-        logits = output.branch_logits or {"all": output.logits}
-        assert costs.keys() == logits.keys()
-        for branch, cost in costs.items():
-            torch.testing.assert_close(-distance(cost), logits[branch], atol=1e-4, rtol=1e-4)
+        episode = two_source_bank().episode(small_sampler(MemoryStore(), n_shot=n_shot).batch(0, 4))
+        output, costs = model(episode), branch_costs(model, episode)
+    logits = output.branch_logits or dict.fromkeys(model.branches, output.logits)
+    assert costs.keys() == logits.keys()
+    for branch, part in costs.items():
+        torch.testing.assert_close(-part.align(part.costs), logits[branch], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("values", [{"name": "prototype"}, {"name": "late_prototype"}, {"name": "zero_shot"}])
+def test_a_method_that_compares_no_frames_has_no_alignment(values):
+    episode = two_source_bank().episode(small_sampler(MemoryStore()).batch(0, 1))
+    assert branch_costs(small_method(**values, sizes={"rgb": D, "flow": FLOW_D}), episode) == {}
+    amfar = small_method("amfar", distance="prototype", sizes={"rgb": D, "flow": FLOW_D})
+    assert branch_costs(amfar, episode) == {}
 
 
 def opened_small(**bad) -> OpenedTest:
@@ -131,8 +137,8 @@ def opened_small(**bad) -> OpenedTest:
     names = tuple(f"class {number}" for number in range(6))
     return OpenedTest(
         settings=settings,
-        result={"protocol": {"n_episodes": 20, "split": "test"}, "text_weight": 0},
-        saved={"m2df/posterior": posterior.astype(np.float16)},
+        result=SimpleNamespace(protocol=SimpleNamespace(n_episodes=20, split="test"), text_weight=0),
+        saved=SimpleNamespace(answers={"m2df": SimpleNamespace(posterior=posterior.astype(np.float16))}),
         workspace=SimpleNamespace(
             index=SimpleNamespace(classes={"test": names}), video_ids=np.array([f"video {row}" for row in range(48)])
         ),
@@ -146,13 +152,12 @@ def opened_small(**bad) -> OpenedTest:
 def test_a_board_shows_what_the_model_says_of_this_query(place):
     """Its class and the answer first, then the nearest; posterior, distance and alignment are those of each class."""
     opened, (episode, q) = opened_small(), place
-    distance = distance_of_costs(opened.settings.model)
-    board, shares = _board(opened, Choice("worst", episode, q), distance)
+    board, shares = _board(opened, Choice("worst", episode, q))
     rows = opened.rows.part(episode, episode + 1)
     asked = opened.bank.episode(rows)
     with torch.no_grad():
         output = opened.model(asked)
-        costs = frame_costs(opened.model, asked)
+        costs = branch_costs(opened.model, asked)
     posterior = output.logits[0, q].softmax(dim=-1)
     label, of_class = int(rows.query_labels[0, q]), [f"class {number}" for number in rows.class_ids[0]]
     assert board["true_class"] == of_class[label] == board["rows"][0]["class"]
@@ -165,15 +170,25 @@ def test_a_board_shows_what_the_model_says_of_this_query(place):
         assert row["video"] == f"video {rows.support_rows[0, n, 0]}"
         for branch in ("local", "global"):
             assert row["distances"][branch] == pytest.approx(-float(output.branch_logits[branch][0, q, n]), abs=1e-4)
-            expected = alignment_share(costs[branch][0, q, n], distance).numpy()
+            expected = alignment_share(costs[branch].costs[0, q, n], costs[branch].align).numpy()
             np.testing.assert_allclose(shares[branch][place], expected, atol=2e-3)
+
+
+def test_a_method_that_adapts_to_an_episode_is_shown_as_it_answers():
+    opened = opened_small()
+    opened.model = adapting_method()
+    posterior = opened.model(opened.bank.episode(opened.rows)).logits.softmax(-1)
+    opened.saved["m2df/posterior"] = posterior.detach().numpy().astype(np.float16)
+    board, shares = _board(opened, Choice("best", 2, 1))
+    assert shares == {}
+    assert len(board["rows"]) == 3
 
 
 def test_an_answer_that_was_another_in_the_test_is_not_shown():
     opened = opened_small()
-    opened.saved["m2df/posterior"][2, 1] = [1, 0, 0]
+    opened.saved.answers["m2df"].posterior[2, 1] = [1, 0, 0]
     with pytest.raises(ValueError, match="the model answers otherwise than in the test"):
-        _board(opened, Choice("best", 2, 1), distance_of_costs(opened.settings.model))
+        _board(opened, Choice("best", 2, 1))
 
 
 def test_queries_without_features_or_with_such_support_are_not_chosen():
@@ -184,8 +199,8 @@ def test_queries_without_features_or_with_such_support_are_not_chosen():
     assert 0 < _complete(opened).sum() < opened.rows.query_rows.size
 
 
-def test_a_model_that_compares_no_frames_has_no_alignment():
-    for name, distance in itertools.product(("prototype", "zero_shot", "late_prototype"), ("otam",)):
-        assert distance_of_costs(check_settings({"model": {"name": name}}, source=distance).model) is None
-    amfar = check_settings({"model": {"name": "amfar", "distance": "prototype"}}, source="test").model
-    assert distance_of_costs(amfar) is None
+def test_a_model_that_looks_at_no_support_video_has_no_boards():
+    opened = opened_small()
+    opened.model = small_method("zero_shot")
+    with pytest.raises(DoesNotApply, match="m2df looks at no support video"):
+        story_boards(opened)

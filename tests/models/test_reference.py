@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from mdmf.models.multi_view import MultiView
 from mdmf.models.reference import load_clip_mdmf
+from mdmf.models.zoo.m2df import M2df
 from mdmf.structures import Episode
 
 
@@ -49,14 +49,14 @@ def test_golden_video_text_logits(golden, state):
     model = load_clip_mdmf(state, preset="released")
     model.video_text.set_classes(golden["all_class_text"])
     episode = episode_of(golden)
-    logits = model.video_text(model.video_summary(episode, model.prepare(episode), {}))
+    logits = model.video_text(model._input_videos(episode))
     expected = [golden["video_text_logits_support_in_class_order"], golden["video_text_logits_query"]]
     torch.testing.assert_close(logits, torch.cat(expected, dim=1), atol=1e-4, rtol=0)
     assert "video_text_loss" in model(episode).losses
 
 
 def test_what_is_given_wins_over_the_preset(state):
-    def distilled(model: MultiView) -> tuple[str, str, bool]:
+    def distilled(model: M2df) -> tuple[str, str, bool]:
         return model.selection.condition, model.selection.direction, model.detach_teacher
 
     assert distilled(load_clip_mdmf(state, preset="released")) == ("text", "global_to_local", False)

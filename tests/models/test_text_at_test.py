@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from mdmf.models.baselines import ZeroShotBaseline
-from mdmf.models.text_at_test import TextAtTest, combine_with_text
+from mdmf.models.text_at_test import TextAtTest, combine_with_text, text_model, text_settings
+from mdmf.settings import method_settings
 from mdmf.structures import Episode, EpisodeOutput
 
 
@@ -27,18 +27,30 @@ def episode() -> Episode:
     return Episode({"rgb": support}, {"rgb": query}, torch.eye(2)[None])
 
 
+def text_answer(**settings) -> nn.Module:
+    return text_model(method_settings({"name": "otam", **settings}), logit_scale=10.0, feature_size=2)
+
+
 def test_ends_are_text_alone_and_visual_alone():
-    visual_only = TextAtTest(Constant(), ZeroShotBaseline(logit_scale=10.0), weight=0).eval()(episode())
-    text_only = TextAtTest(Constant(), ZeroShotBaseline(logit_scale=10.0), weight=1).eval()(episode())
+    visual_only = TextAtTest(Constant(), text_answer(), weight=0).eval()(episode())
+    text_only = TextAtTest(Constant(), text_answer(), weight=1).eval()(episode())
     assert visual_only.logits.argmax().item() == 1
     assert text_only.logits.argmax().item() == 0
 
 
 def test_training_sees_the_model_alone():
-    model = TextAtTest(Constant(), ZeroShotBaseline(logit_scale=10.0), weight=1).train()
+    model = TextAtTest(Constant(), text_answer(), weight=1).train()
     assert model(episode()).logits.argmax().item() == 1
 
 
 def test_refuses_a_weight_that_is_no_share():
     with pytest.raises(ValueError, match=r"must be in \[0, 1\], got 1.1"):
-        TextAtTest(Constant(), ZeroShotBaseline(logit_scale=10.0), weight=1.1)
+        TextAtTest(Constant(), text_answer(), weight=1.1)
+
+
+def test_the_texts_own_answer_measures_cosines_as_the_method_does():
+    for values in ({"name": "amfar", "cosine_eps": 0.5}, {"name": "late_otam", "cosine_eps": 0.5}):
+        assert text_settings(method_settings(values)).cosine_eps == 0.5
+    assert text_settings(method_settings("amfar")).cosine_eps == 0.01
+    (branch,) = text_answer(cosine_eps=0.5).branches.values()
+    assert (branch.eps, branch.logit_scale) == (0.5, 10.0)

@@ -8,6 +8,12 @@ VISUAL = {"local": torch.tensor([[0.9, 0.3, 0.9, 0.3, 0.5]]), "global": torch.te
 TEXT = {"local": torch.tensor([[0.8, 0.2, 0.2, 0.8, 0.4]]), "global": torch.tensor([[0.4, 0.4, 0.4, 0.4, 0.4]])}
 
 
+def to_each_other(taught: dict[str, torch.Tensor]) -> dict[tuple[str, str], torch.Tensor]:
+    """What each of two views teaches, by teacher and student."""
+    other = {"local": "global", "global": "local"}
+    return {(view, other[view]): queries for view, queries in taught.items()}
+
+
 @pytest.mark.parametrize(
     ("condition", "teachers"),
     [
@@ -19,7 +25,7 @@ TEXT = {"local": torch.tensor([[0.8, 0.2, 0.2, 0.8, 0.4]]), "global": torch.tens
 )
 def test_more_certain_branch_is_the_teacher(condition, teachers):
     taught = view_condition(VISUAL, TEXT, condition=condition)
-    assert teacher_index(taught, ["local", "global"]).tolist() == [teachers]
+    assert teacher_index(to_each_other(taught), ["local", "global"]).tolist() == [teachers]
 
 
 def test_without_condition_each_teaches_every_query():
@@ -31,7 +37,7 @@ def test_without_condition_each_teaches_every_query():
 @pytest.mark.parametrize(("only", "teachers"), [("local", [0, -1, -1, -1, 0]), ("global", [-1, 1, -1, -1, -1])])
 def test_a_teacher_keeps_its_number_where_the_other_may_not_teach(only, teachers):
     taught = {only: view_condition(VISUAL, TEXT)[only]}
-    assert teacher_index(taught, ["local", "global"]).tolist() == [teachers]
+    assert teacher_index(to_each_other(taught), ["local", "global"]).tolist() == [teachers]
 
 
 def test_swapping_the_views_swaps_the_teacher_except_at_ties():
@@ -63,5 +69,25 @@ def test_the_surer_modality_teaches_and_a_tie_nobody(measures, teachers):
 def test_swapping_the_modalities_swaps_the_teacher_everywhere():
     swap = [{"local": measure["global"], "global": measure["local"]} for measure in (VISUAL, TEXT)]
     there, back = sample_condition([VISUAL, TEXT]), sample_condition(swap)
-    assert torch.equal(there["local"], back["global"])
-    assert torch.equal(there["global"], back["local"])
+    assert torch.equal(there["local", "global"], back["global", "local"])
+    assert torch.equal(there["global", "local"], back["local", "global"])
+
+
+def test_of_three_branches_each_pair_is_compared_and_a_query_may_have_several_teachers():
+    """Certainties 0.9, 0.6, 0.3 and 0.5, 0.5, 0.4: the first teaches both others, the second the third; then a tie."""
+    certainties = {
+        "a": torch.tensor([[0.9, 0.5]]),
+        "b": torch.tensor([[0.6, 0.5]]),
+        "c": torch.tensor([[0.3, 0.4]]),
+    }
+    taught = sample_condition([certainties])
+    assert {pair: queries.tolist() for pair, queries in taught.items()} == {
+        ("a", "b"): [[True, False]],
+        ("a", "c"): [[True, True]],
+        ("b", "a"): [[False, False]],
+        ("b", "c"): [[True, True]],
+        ("c", "a"): [[False, False]],
+        ("c", "b"): [[False, False]],
+    }
+    assert teacher_index(taught, ["a", "b", "c"]).tolist() == [[-2, -2]]
+    assert teacher_index({("c", "a"): taught["a", "b"]}, ["a", "b", "c"]).tolist() == [[2, -1]]

@@ -6,6 +6,7 @@ q1: rgb (0.8, 0.2), flow (0.6, 0.4);   q2: rgb (0.5, 0.5), flow (0.1, 0.9).
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -24,6 +25,7 @@ from mdmf.structures import BranchOutput
 
 EXAMPLE = {"rgb": [(0.8, 0.2), (0.5, 0.5)], "flow": [(0.6, 0.4), (0.1, 0.9)]}
 SELECTIONS = [ActiveSampleSelection, ActiveInferenceSelection]
+PAIRS = [("rgb", "flow"), ("flow", "rgb")]  # teacher, student
 
 # KL(rgb ‖ flow) of q1 = 0.8·ln(0.8/0.6) + 0.2·ln(0.2/0.4) = 0.230146 - 0.138629
 KL_RGB_Q1 = 0.091516
@@ -71,8 +73,8 @@ def test_sample_selection_by_hand():
     """q1: c 0.8 > 0.6, h -0.5004 > -0.6730: rgb. q2: c 0.5 < 0.9, h -0.6931 < -0.3251: flow."""
     selection = ActiveSampleSelection()(said(EXAMPLE))
     assert teachers(selection) == [[0, 1]]
-    close(selection.teacher_weight["rgb"], [[0.8, 0.5]])
-    close(selection.teacher_weight["flow"], [[0.6, 0.9]])
+    close(selection.teacher_weight["rgb", "flow"], [[0.8, 0.5]])
+    close(selection.teacher_weight["flow", "rgb"], [[0.6, 0.9]])
     close(selection.shares["rgb"], [[0.8 / 1.4, 0.5 / 1.4]])  # c_r / (c_r + c_f)
     close(selection.shares["flow"], [[0.6 / 1.4, 0.9 / 1.4]])
 
@@ -135,8 +137,8 @@ def test_active_inference_by_hand_at_one_shot():
     selection = ActiveInferenceSelection()(said(EXAMPLE))
     close(selection.shares["rgb"], [[0.544675, 0.391873]], atol=2e-6)
     close(selection.shares["flow"], [[1 - 0.544675, 1 - 0.391873]], atol=2e-6)
-    for modality, share in selection.shares.items():
-        assert torch.equal(selection.teacher_weight[modality], share)
+    for (teacher, _), weight in selection.teacher_weight.items():
+        assert torch.equal(weight, selection.shares[teacher])
     assert teachers(selection) == [[-1, 1]]  # 0.544675 is not over 0.5 + 0.05, 0.608127 is
     assert teachers(ActiveInferenceSelection(margin=0.04)(said(EXAMPLE))) == [[0, 1]]
     assert teachers(ActiveInferenceSelection(margin=0.11)(said(EXAMPLE))) == [[-1, -1]]
@@ -236,8 +238,8 @@ def test_swapping_the_modalities_swaps_teacher_and_student_and_leaves_the_answer
     swapped = {"rgb": outputs["flow"], "flow": outputs["rgb"]}
     there, back = selection()(outputs), selection()(swapped)
     for name, of_other in (("rgb", "flow"), ("flow", "rgb")):
-        assert there.taught[name].any()
-        assert torch.equal(there.taught[name], back.taught[of_other])
+        assert there.taught[name, of_other].any()
+        assert torch.equal(there.taught[name, of_other], back.taught[of_other, name])
         torch.testing.assert_close(there.shares[name], back.shares[of_other], atol=1e-6, rtol=0)
     answers = [
         ActiveFusion()(logits_of(given), selected.shares) for given, selected in ((outputs, there), (swapped, back))
@@ -253,7 +255,8 @@ def test_order_of_classes_changes_nothing(selection):
     there, back = selection()(outputs), selection()(turned)
     for name in outputs:
         torch.testing.assert_close(there.shares[name], back.shares[name], atol=1e-6, rtol=0)
-        assert torch.equal(there.taught[name], back.taught[name])
+    for pair in PAIRS:
+        assert torch.equal(there.taught[pair], back.taught[pair])
 
 
 @pytest.mark.parametrize("selection", SELECTIONS)
@@ -290,8 +293,9 @@ def test_what_is_usable_is_chosen_as_if_nothing_else_were_missing(selection):
     lacking = {**outputs, "flow": replace(outputs["flow"], usable=torch.tensor([[True, False, True, True]] * 2))}
     there, back = selection()(outputs), selection()(lacking)
     kept = [0, 2, 3]
+    for pair in PAIRS:
+        assert torch.equal(there.taught[pair][:, kept], back.taught[pair][:, kept])
     for name in outputs:
-        assert torch.equal(there.taught[name][:, kept], back.taught[name][:, kept])
         torch.testing.assert_close(there.shares[name][:, kept], back.shares[name][:, kept], atol=1e-6, rtol=0)
 
 
@@ -327,8 +331,9 @@ def test_a_batch_equals_its_episodes_one_by_one():
                 for name, output in outputs.items()
             }
             one = selection(part)
+            for pair in PAIRS:
+                assert torch.equal(one.taught[pair][0], whole.taught[pair][e])
             for name in outputs:
-                assert torch.equal(one.taught[name][0], whole.taught[name][e])
                 torch.testing.assert_close(one.shares[name][0], whole.shares[name][e], atol=1e-6, rtol=0)
 
 
@@ -341,19 +346,105 @@ def test_views_select_by_both_certainties_and_weigh_by_their_sum():
     }
     selected = ViewSelection()(outputs)
     assert teacher_index(selected.taught, ["local", "global"]).tolist() == [[0, -1]]
-    close(selected.teacher_weight["local"], [[1.5, 1.2]])
-    close(selected.teacher_weight["global"], [[1.3, 1.6]])
+    close(selected.teacher_weight["local", "global"], [[1.5, 1.2]])
+    close(selected.teacher_weight["global", "local"], [[1.3, 1.6]])
     assert selected.shares == {}
-    assert set(ViewSelection(direction="global_to_local")(outputs).taught) == {"global"}
+    assert set(ViewSelection(direction="global_to_local")(outputs).taught) == {("global", "local")}
     with pytest.raises(ValueError, match="needs its text similarity"):
         ViewSelection()(said({"local": EXAMPLE["rgb"], "global": EXAMPLE["flow"]}))
+
+
+THREE = {"rgb": [(0.6, 0.4)], "flow": [(0.9, 0.1)], "depth": [(0.2, 0.8)]}
+
+
+def test_of_three_sources_every_more_certain_one_teaches_every_less_certain_one():
+    """Certainties 0.6, 0.9, 0.8: flow teaches both others, depth teaches rgb; each weighs by its certainty."""
+    selected = ActiveSampleSelection()(said(THREE))
+    assert {pair for pair, queries in selected.taught.items() if queries.all()} == {
+        ("flow", "rgb"),
+        ("flow", "depth"),
+        ("depth", "rgb"),
+    }
+    assert teacher_index(selected.taught, list(THREE)).tolist() == [[-2]]
+    for (teacher, _), weight in selected.teacher_weight.items():
+        close(weight, [[max(THREE[teacher][0])]])
+    close(torch.stack(list(selected.shares.values())), torch.tensor([[[0.6]], [[0.9]], [[0.8]]]) / 2.3)
+
+
+def test_of_several_teachers_of_a_student_the_best_alone_may_teach():
+    """rgb is taught by flow (0.9) and not by depth (0.8), which stays a student of flow; of equal ones the first."""
+    selected = ActiveSampleSelection(best_teacher=True)(said(THREE))
+    taught = {pair for pair, queries in selected.taught.items() if queries.all()}
+    assert taught == {("flow", "rgb"), ("flow", "depth")}
+    equal = ActiveSampleSelection(best_teacher=True)(said({**THREE, "depth": [(0.1, 0.9)]}))
+    assert {pair for pair, queries in equal.taught.items() if queries.all()} == {("flow", "rgb")}
+    with_two, without_option = (
+        ActiveSampleSelection(best_teacher=best_teacher)(random_outputs(E=4)) for best_teacher in (True, False)
+    )
+    assert all(torch.equal(with_two.taught[pair], without_option.taught[pair]) for pair in PAIRS)
+
+
+def test_belief_in_a_third_source_decides_nothing_between_two_but_through_the_consensus():
+    """π of three; the ratio of two, over 0.5 + margin, says who teaches."""
+    selected = ActiveInferenceSelection(margin=0.01)(said(THREE))
+    belief = {name: share.item() for name, share in selected.shares.items()}
+    assert sum(belief.values()) == pytest.approx(1)
+    for (teacher, student), weight in selected.teacher_weight.items():
+        ratio = belief[teacher] / (belief[teacher] + belief[student])
+        assert weight.item() == pytest.approx(ratio, abs=1e-6)
+        assert selected.taught[teacher, student].item() == (ratio > 0.51)
+
+
+@pytest.mark.parametrize(("strategy", "n_pairs"), [("mutual", 6), ("flow_teaches", 2), ("none", 0)])
+def test_strategies_of_three_sources(strategy, n_pairs):
+    selected = Strategy(ActiveSampleSelection(), strategy=strategy)(said(THREE))
+    assert len(selected.taught) == n_pairs
+    assert all(queries.all() for queries in selected.taught.values())
+    assert {teacher for teacher, _ in selected.taught} <= ({"flow"} if strategy == "flow_teaches" else set(THREE))
+
+
+@pytest.mark.parametrize("part", ["all", "masked"])
+def test_three_sources_give_the_golden_selection_loss_gradient_and_answer(shared_data, part):
+    """From another implementation, with all features there and with some missing."""
+    loaded = np.load(shared_data / "golden" / "zoo" / "msource_case.npz")
+    case = {name: torch.from_numpy(loaded[name]) for name in loaded.files if loaded[name].dtype.kind in "fb"}
+    sources = ("a", "b", "c")
+    present = case["in/present"] if part == "masked" else torch.ones_like(case["in/present"])
+    logits = [each.clone().requires_grad_() for each in case["in/logits_each"]]
+    outputs = {
+        name: BranchOutput(
+            logits[m].masked_fill(~present[m][..., None], 0),
+            usable=present[m] if part == "masked" else None,
+            support_evidence=case["in/log_evidence"][m],
+        )
+        for m, name in enumerate(sources)
+    }
+
+    def by_pair(values: dict) -> Tensor:
+        nothing = torch.zeros_like(next(iter(values.values())))
+        return torch.stack([torch.stack([values.get((m, n), nothing) for n in sources]) for m in sources])
+
+    def check(selection, teach: str, loss: str, answer: str) -> Selection:
+        selected = selection(outputs)
+        assert torch.equal(by_pair(selected.taught), case[f"out/{part}.{teach}"])
+        distill = loss_of(outputs, selected)
+        torch.testing.assert_close(distill, case[f"out/{part}.{loss}"], atol=1e-5, rtol=1e-5)
+        gradient = torch.stack(torch.autograd.grad(distill, logits, retain_graph=True))
+        torch.testing.assert_close(gradient, case[f"out/{part}.{loss}_grad"], atol=1e-5, rtol=1e-5)
+        fused = ActiveFusion()(logits_of(outputs), selected.shares)
+        torch.testing.assert_close(fused, case[f"out/{part}.{answer}"], atol=1e-5, rtol=1e-5)
+        return selected
+
+    check(ActiveSampleSelection(), "teach", "amd", "ami")
+    selected = check(ActiveInferenceSelection(), "asi_teach", "amfir_amd", "amfir_ami")
+    close(torch.stack(list(selected.shares.values())), case[f"out/{part}.belief"], atol=1e-5)
+    weights, taught = by_pair(selected.teacher_weight), case[f"out/{part}.asi_teach"]
+    close(weights[taught], case[f"out/{part}.asi_weight"][taught], atol=1e-5)
 
 
 def test_refuses_unknown_choices():
     with pytest.raises(ValueError, match="tests of sample selection must be one of"):
         ActiveSampleSelection(tests="either")
-    with pytest.raises(ValueError, match="strategy must be one of"):
-        Strategy(ActiveSampleSelection(), strategy="both")
     with pytest.raises(ValueError, match="condition must be one of"):
         ViewSelection(condition="all")
     with pytest.raises(ValueError, match="direction must be one of"):

@@ -4,8 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mdmf.engine.evaluator import Answers
 from mdmf.recognition.predictions import UNKNOWN, Moment, Predictions, trusted_branches
+from mdmf.results import Answers
 
 
 def predictions(**changes) -> Predictions:
@@ -96,8 +96,8 @@ def test_the_table_of_pandas_has_a_row_for_each():
 def test_the_most_certain_branch_is_trusted_and_the_largest_share_where_they_vary():
     posteriors = {"rgb": [[[0.6, 0.4], [0.5, 0.5]], [[0.1, 0.9], [1, 0]]], "flow": [[[0.6, 0.4], [0, 1]], [[0, 1]] * 2]}
     by_branch = {name: np.array(values) for name, values in posteriors.items()}
-    answers = Answers(by_branch["rgb"], by_branch, None, {})
+    answers = Answers(by_branch["rgb"], by_branch["rgb"].argmax(-1), by_branch)
     assert trusted_branches(answers) == ["rgb", "flow", "flow", "rgb"]
     shares = {"rgb": np.array([[0.1, 0.5], [0.6, 0.2]]), "flow": np.array([[0.9, 0.5], [0.4, 0.8]])}
     assert trusted_branches(replace(answers, fusion_weights=shares)) == ["flow", "rgb", "rgb", "flow"]
-    assert trusted_branches(Answers(np.zeros((1, 0, 2)), {}, None, {})) == []
+    assert trusted_branches(Answers(np.zeros((1, 0, 2)), np.zeros((1, 0)))) == []

@@ -3,7 +3,7 @@ import io
 
 import pytest
 
-from mdmf.recognition.rendering import prediction_table, predictions_csv, predictions_text, segments, timeline
+from mdmf.recognition.rendering import prediction_table, predictions_csv, predictions_text, segments, timelines
 
 
 def row(clip: str, answer: str | None, probability: float | None, **more) -> dict:
@@ -48,12 +48,12 @@ def window(answer: str | None, start: float, end: float, *, clip: str = "a.mp4",
 
 
 def test_the_table_by_hand():
-    lines = prediction_table(result([row("a.mp4", "kick", 0.876), row("b\n|c.mp4", None, None)])).splitlines()
+    lines = prediction_table(result([row("a.mp4", "kick", 0.876), row("b\n|c.mp4", None, None)])).text().splitlines()
     cells = [[cell.strip() for cell in line.replace("\\|", "/").strip("|").split("|")] for line in lines]
     header = ["clip", "answer", "probability", "second best", "otam certainty", "text certainty", "trusted"]
     assert cells[0] == header
     assert cells[2] == ["a.mp4", "kick", "0.88", "ri/de 0.12", "0.88", "0.50", "otam"]
-    assert cells[3] == ["b?/c.mp4", "no answer", "", "", "", "", ""]
+    assert cells[3] == ["b?/c.mp4", "no answer", "–", "", "–", "–", ""]
     assert len({len(line) for line in lines}) == 1
 
 
@@ -101,22 +101,26 @@ def test_the_rows_themselves_stay_as_they_are():
     assert rows[0]["end_seconds"] == 2
 
 
+def timeline_text(rows: list[dict]) -> str:
+    return "\n\n".join(table.text() for table in timelines(result(rows, window="2s")))
+
+
 def test_the_time_line_by_hand():
     rows = [window("kick", 0, 61.04), window("ri|de", 61.04, 3725.5)]
     unread = {"first_frame": None, "end_frame": None, "start_seconds": None, "end_seconds": None}
     rows.append(row("b.mp4", None, None, **unread))
     rows.append(row("c", "kick", 0.5, first_frame=0, end_frame=48, start_seconds=None, end_seconds=None))
-    lines = [line for line in timeline(result(rows, window="2s")).splitlines() if line.strip("|-: ")]
+    lines = [line for line in timeline_text(rows).splitlines() if line.strip("|-: ")]
     cells = [[cell.strip() for cell in line.strip("|").replace("\\|", "/").split("|")] for line in lines]
     assert [cell for cell in cells if len(cell) == 1] == [["a.mp4"], ["b.mp4"], ["c"]]
     assert ["0:00.0", "1:01.0", "kick", "1", "0.75", "0.75"] in cells
     assert ["1:01.0", "1:02:05.5", "ri/de", "1", "0.75", "0.75"] in cells
-    assert ["", "", "no answer", "1", "", ""] in cells
+    assert ["", "", "no answer", "1", "–", "–"] in cells
     assert ["frame 0", "frame 48", "kick", "1", "0.50", "0.50"] in cells
 
 
 def test_times_are_rounded_not_cut_and_a_minute_is_never_sixty_seconds():
-    line = timeline(result([window("kick", 1.97, 59.96)], window="2s")).splitlines()[-1]
+    line = timeline_text([window("kick", 1.97, 59.96)]).splitlines()[-1]
     assert [cell.strip() for cell in line.strip("|").split("|")][:2] == ["0:02.0", "1:00.0"]
 
 

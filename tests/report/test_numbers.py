@@ -8,16 +8,19 @@ from mdmf.report.numbers import (
     class_numbers,
     confusion_counts,
     selector_numbers,
-    wilson,
 )
+from mdmf.results import Answers, Episodes
 
 
 def test_answers_are_told_by_the_classes_behind_the_labels():
-    episodes = {
-        "class_ids": np.array([[2, 0], [1, 2]]),
-        "query_labels": np.array([[0, 1], [0, 1]], dtype=np.int16),
-        "m/predictions": np.array([[0, 0], [1, 1]], dtype=np.int16),
-    }
+    episodes = Episodes(
+        class_ids=np.array([[2, 0], [1, 2]]),
+        support=np.zeros((2, 2, 1), dtype=int),
+        query=np.zeros((2, 2), dtype=int),
+        labels=np.array([[0, 1], [0, 1]]),
+        video_ids=np.array(["a.mp4"]),
+        answers={"m": Answers(np.zeros((2, 2, 2)), np.array([[0, 0], [1, 1]]))},
+    )
     found = answered(episodes, "m", 3)
     assert found.true_class.tolist() == [2, 0, 1, 2]
     assert found.answer.tolist() == [2, 2, 2, 2]
@@ -38,7 +41,7 @@ def test_gain_is_paired_query_by_query():
     """Two of three right against one of three: differences 1, 0, 0 of class 0."""
     model = Answered(TRUE, np.array([0, 0, 2, 1]), ANSWERS.in_episode, 3)
     first, second, third = class_numbers(model, ANSWERS)
-    assert (first.n_asked, second.n_asked, third.n_asked) == (3, 1, 0)
+    assert (first.n_queries, second.n_queries, third.n_queries) == (3, 1, 0)
     assert first.percent == pytest.approx(200 / 3)
     assert first.baseline_percent == pytest.approx(100 / 3)
     assert first.gain == pytest.approx(100 / 3)
@@ -46,15 +49,6 @@ def test_gain_is_paired_query_by_query():
     assert (second.gain, second.gain_interval) == (0, None)  # one query has no spread
     assert third.percent is None
     assert class_numbers(model, None)[0].gain is None
-
-
-def test_wilson_interval_by_hand():
-    """5 of 10: centre 0.5, half (z/(1 + z²/n))·√(p(1-p)/n + z²/4n²) = 0.26338."""
-    low, high = wilson(5, 10)
-    assert (low, high) == pytest.approx((23.66, 76.34), abs=0.01)
-    assert wilson(0, 0) == (0, 100)
-    assert wilson(0, 10)[0] == pytest.approx(0, abs=1e-9)
-    assert wilson(10, 10)[1] == pytest.approx(100)
 
 
 def test_histogram_holds_every_query_once():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import mdmf.report.plots as plot_module
-from mdmf.report.figures import COLOURS, labelled, short, with_prefix
+from mdmf.report.figures import COLOURS, embedded, short
 from mdmf.report.plots import (
     calibration_plot,
     certainty_plot,
@@ -99,7 +99,7 @@ def test_class_names_are_plain_text(drawn):
 
 
 def test_ids_are_made_unique_with_their_references(drawn):
-    svg = with_prefix(drawn["certainty"], "a-1")
+    svg = embedded(drawn["certainty"], "a-1", "")
     root = ElementTree.fromstring(svg)
     ids = {element.get("id") for element in root.iter() if element.get("id")}
     assert ids
@@ -107,11 +107,11 @@ def test_ids_are_made_unique_with_their_references(drawn):
     references = set(re.findall(r"url\(#([^)]+)\)", svg)) | set(re.findall(r'href="#([^"]+)"', svg))
     assert references
     assert references <= ids
-    assert not ids & {element.get("id") for element in ElementTree.fromstring(with_prefix(svg, "b")).iter()}
+    assert not ids & {element.get("id") for element in ElementTree.fromstring(embedded(svg, "b", "")).iter()}
 
 
 def test_the_description_is_escaped_and_read_as_one_picture():
-    svg = labelled('<svg xmlns="http://www.w3.org/2000/svg"/>', 'a "<b>"')
+    svg = embedded('<svg xmlns="http://www.w3.org/2000/svg"/>', "a", 'a "<b>"')
     root = ElementTree.fromstring(svg)
     assert (root.get("role"), root.get("aria-label")) == ("img", 'a "<b>"')
 

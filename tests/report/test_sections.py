@@ -9,9 +9,9 @@ import pytest
 from written_run import CLASSES, PROTOCOL, write_run
 
 from mdmf.report import branch_sections, class_sections, sections
-from mdmf.report.blocks import Table, Text
 from mdmf.report.page import comparison_table, make_reports
 from mdmf.report.run_files import RunFiles, read_run
+from mdmf.report.table import Table
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def test_classes_are_drawn_best_first_with_their_own_interval_and_baseline(run, 
     calls, gains = (given(monkeypatch, class_sections, plot) for plot in ("classes_plot", "gains_plot"))
     class_sections.class_section(run, "prototype")
     (((names, rows, others), _),) = calls
-    accuracies, baselines = (run.result["models"][model]["per_class_percent"] for model in ("m2df", "prototype"))
+    accuracies, baselines = (run.result.models[model].per_class_percent for model in ("m2df", "prototype"))
     assert list(names) == sorted(CLASSES, key=accuracies.get, reverse=True) != CLASSES
     assert [baselines[name] for name in names] != [baselines[name] for name in CLASSES]
     for name, (percent, low, high), other in zip(names, rows, others, strict=True):
@@ -52,7 +52,7 @@ def test_bins_of_few_queries_are_not_drawn(run, monkeypatch):
     """The accuracy of 19 queries says nothing; 20 are drawn."""
     calls = given(monkeypatch, branch_sections, "calibration_plot")
     few = {"lower": 0.2, "upper": 0.3, "n": 19, "accuracy": 0.0, "confidence": 0.25}
-    run.evidence["calibration"]["fused"] += [few, few | {"n": 20}]
+    run.evidence.calibration["fused"] += [few, few | {"n": 20}]
     branch_sections.branch_section(run)
     ((curves,), _) = calls[0]
     assert [one["n"] for one in curves["fused"]] == [30, 30, 30, 20]
@@ -79,15 +79,15 @@ def test_prompts_of_classes_of_one_text_count_as_each_others(run):
     """Given the prompts of the other two classes by turns: of one text, they are all a query's own."""
     run.evidence_arrays["selector/text"] = np.zeros(3, dtype=np.int32)
     section = branch_sections.selector_section(run)
-    (said,) = [block.text for block in section.blocks if isinstance(block, Text)]
+    (said,) = [block for block in section.blocks if isinstance(block, str)]
     assert "It is the one of its own class for 100.0 % of the queries (by chance 100.0 %)" in said
     assert f"have the same text, and each other's prompt counts as their own: {' and '.join(CLASSES)}." in said
     run.evidence_arrays["selector/text"] = np.arange(3, dtype=np.int32)
     section = branch_sections.selector_section(run)
-    (said,) = [block.text for block in section.blocks if isinstance(block, Text)]
-    chosen, labels = run.evidence_arrays["selector/chosen"], run.episodes["query_labels"]
+    (said,) = [block for block in section.blocks if isinstance(block, str)]
+    chosen, labels = run.evidence_arrays["selector/chosen"], run.episodes.labels
     is_own = chosen == labels
-    is_right = run.episodes["m2df/predictions"] == labels
+    is_right = run.episodes.answers["m2df"].predictions == labels
     shares = [100 * share for share in (is_own.mean(), is_right[is_own].mean(), is_right[~is_own].mean())]
     assert f"{shares[0]:.1f} % of the queries (by chance 33.3 %)" in said
     assert f"prompt {shares[1]:.1f} % are answered right, with another one {shares[2]:.1f} %." in said
@@ -116,7 +116,7 @@ def test_runs_of_one_test_are_set_beside_each_other_with_their_gains(folder, tmp
 def test_tables_of_other_weights_and_of_an_unfinished_run_are_not_taken_for_its_own(tmp_path):
     def notes(folder: Path) -> str:
         blocks = sections.result_section(read_run(folder)).blocks
-        return " ".join(block.text for block in blocks if isinstance(block, Text))
+        return " ".join(block for block in blocks if isinstance(block, str))
 
     folder = write_run(tmp_path / "run")
     assert "weights" not in notes(folder)

@@ -1,14 +1,15 @@
 """Contrast of the page's colours by WCAG 2.2, worked out from style sheet and drawings: no browser is needed."""
 
 import re
+from importlib.resources import files
 
 import numpy as np
 import pytest
 
 from mdmf.report.plots import confusion_plot, map_plot
-from mdmf.report.style import STYLE
 from mdmf.studies import sweep_tables
 
+STYLE = (files("mdmf.report") / "report.css").read_text(encoding="utf-8")
 SERIES = ("c1", "c2", "c3", "c4", "c5")
 
 

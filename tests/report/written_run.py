@@ -39,7 +39,10 @@ def write_run(
     folder.mkdir(parents=True)
     class_ids = np.stack([rng.permutation(N) for _ in range(N_EPISODES)]).astype(np.int32)
     labels = np.tile(np.arange(N), (N_EPISODES, 1)).astype(np.int16)
+    videos = np.arange(2 * N * N_EPISODES, dtype=np.int32).reshape(2, N_EPISODES, N)
     saved: dict[str, np.ndarray] = {"class_ids": class_ids, "query_labels": labels}
+    saved |= {"support_videos": videos[0, ..., None], "query_videos": videos[1]}
+    saved["video_ids"] = np.array([f"{number}.mp4" for number in range(videos.size)])
     models: dict[str, Any] = {}
     for name, skill in (("prototype", 0.5), (model, 2.0)):
         posterior = answers(rng, labels, skill)
@@ -100,8 +103,9 @@ def write_training(folder: Path, rng: np.random.Generator) -> None:
             val = {"accuracy_percent": 60 + step / 10, "interval": 1.5, "is_best": step < 30}
             rows.append({"kind": "val", "step": step} | val)
     text = "".join(json.dumps(row) + "\n" for row in rows)
+    summary = {"n_steps": 30, "best_step": 20, "best_val_accuracy_percent": 62.0, "stopped_early": False}
     (folder / "metrics.jsonl").write_text(text + '{"kind": "train", "ste')  # killed while it wrote
-    (folder / "training.json").write_text(json.dumps({"best_step": 20}))
+    (folder / "training.json").write_text(json.dumps(summary))
     (folder / "environment.json").write_text(json.dumps({"python": "3.12"}))
 
 

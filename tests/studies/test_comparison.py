@@ -6,8 +6,8 @@ import pytest
 from simulated_answers import draw_episodes
 from written_tests import CLASSES, write_test
 
-from mdmf.studies.comparison import Named, compare, comparison_table, read_all, write_comparison
-from mdmf.studies.video_bootstrap import AskedVideos
+from mdmf.results import EpisodeVideos
+from mdmf.studies.comparison import Named, compare, comparison_tables, read_all, write_comparison
 
 ASKED = draw_episodes(np.random.default_rng(0), n=40, n_classes=3, n_videos=5, n_way=2, n_shot=1, n_query=1)
 RNG = np.random.default_rng(1)
@@ -23,7 +23,7 @@ def by_hand(tmp_path):
     """Three episodes of two queries: the other is right in 4 of 6, the reference in 3."""
     classes = np.array([[0, 1], [1, 0], [0, 1]])
     videos = 3 * classes + np.arange(3)[:, None]
-    asked = AskedVideos(classes, ((videos + 1) % 3 + 3 * classes)[..., None], videos, np.tile([0, 1], (3, 1)))
+    asked = EpisodeVideos(classes, ((videos + 1) % 3 + 3 * classes)[..., None], videos, np.tile([0, 1], (3, 1)))
     reference = np.array([[True, False], [True, True], [False, False]])
     other = np.array([[True, True], [False, True], [False, True]])
     folder = write_test(tmp_path / "hand", asked, {"otam": reference, "m2df": other})
@@ -91,14 +91,17 @@ def test_a_run_a_model_of_it_and_a_folder_with_a_colon(tmp_path, run):
 def test_which_test_is_meant(tmp_path, run):
     other = write_test(tmp_path / "other", ASKED, {"m2df": BETTER}, protocol="2way_1shot_text_0.3")
     both = [Named(run), Named(other)]
-    assert [one.protocol for one in read_all(both)] == ["2way_1shot", "2way_1shot_text_0.3"]  # the only one of each
+    assert [one.test.protocol for one in read_all(both)] == [
+        "2way_1shot",
+        "2way_1shot_text_0.3",
+    ]  # the only one of each
     write_test(run, ASKED, {"m2df": REFERENCE}, protocol="2way_1shot_text_0.3")
-    assert [one.protocol for one in read_all(both)] == ["2way_1shot_text_0.3"] * 2  # the only common one
+    assert [one.test.protocol for one in read_all(both)] == ["2way_1shot_text_0.3"] * 2  # the only common one
     write_test(other, ASKED, {"m2df": BETTER})
     with pytest.raises(ValueError, match="which test is meant") as caught:
         read_all(both)
     assert f"{run}: 2way_1shot, 2way_1shot_text_0.3" in str(caught.value)
-    assert [one.protocol for one in read_all(both, ["2way_1shot"])] == ["2way_1shot"] * 2
+    assert [one.test.protocol for one in read_all(both, ["2way_1shot"])] == ["2way_1shot"] * 2
     two = read_all([Named(run), Named(run)], ["2way_1shot", "2way_1shot_text_0.3"])
     assert [one.label for one in two] == [f"{run}:m2df (2way_1shot)", f"{run}:m2df (2way_1shot_text_0.3)"]
     with pytest.raises(ValueError, match="once for each of the 2, got 3"):
@@ -117,7 +120,7 @@ def test_refuses_one_alone_one_twice_and_other_episodes(tmp_path, run):
         read_all([Named(run), Named(run / ".." / "run", "m2df")])
     query = ASKED.query.copy()
     query[5] = ASKED.support[5, :, 0]
-    moved = AskedVideos(ASKED.class_ids, ASKED.support, query, ASKED.labels)
+    moved = EpisodeVideos(ASKED.class_ids, ASKED.support, query, ASKED.labels)
     other = write_test(tmp_path / "other", moved, {"m2df": BETTER})
     with pytest.raises(ValueError, match="query video 0 of episode 5 is"):
         read_all([Named(run), Named(run, "otam"), Named(other)])
@@ -131,7 +134,7 @@ def test_table_csv_and_json_say_the_same(run, tmp_path):
     assert json.loads(files[0].read_text()) == result
     lines = list(csv.DictReader(files[1].read_text().splitlines()))
     assert [line["class"] for line in lines] == ["", *CLASSES]
-    table = comparison_table(result)
+    table = "\n".join(table.text() for table in comparison_tables(result))
     (row,) = result["others"]
     for line, of in zip(lines, [row, *row["classes"].values()], strict=True):
         assert (line["run"], line["reference"]) == ("run:m2df", "run:otam")
@@ -149,5 +152,8 @@ def test_where_videos_are_too_few_the_table_says_so(tmp_path):
     folder = write_test(tmp_path / "run", asked, {"otam": asked.query > 2, "m2df": asked.query > 1})
     result = compare(read_all([Named(folder, "otam"), Named(folder)]))
     assert result["others"][0]["videos_low"] is None
-    assert "(no interval over videos: it needs at least shots + 2 videos of every class)" in comparison_table(result)
+    assert (
+        "(no interval over videos: it needs at least shots + 2 videos of every class)"
+        in comparison_tables(result)[-1].text()
+    )
     assert json.loads(write_comparison(result, out=tmp_path)[0].read_text())["others"][0]["videos_high"] is None

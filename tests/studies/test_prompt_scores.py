@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mdmf.models.baselines import ZeroShotBaseline
 from small_videos import SPLIT, write_videos
 
 from mdmf.encoders.prompts import PromptFile, load_prompts
 from mdmf.engine.workspace import Workspace, prompt_file
-from mdmf.settings import Settings
+from mdmf.models.build import build_model
+from mdmf.settings import Settings, method_settings
 from mdmf.structures import Episode
 from mdmf.studies import prompt_scores
 from mdmf.studies.prompt_scores import (
@@ -109,7 +109,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
                 **{"prompts": place / "prompts.yaml", "n_workers": 0},
             },
             "encoder": {"library": "tiny", "model": "tiny_clip", "weights": "shipped", "device": "cpu"},
-            "model": {"name": "amfar", "modalities": ["flow"]},
+            "model": {"name": "amfar", "sources": ["flow"]},
             "evaluation": {"baselines": ["flow_otam"]},
             "corrupt": {"rgb": "noise:0.9"},
         }
@@ -128,7 +128,8 @@ class TestScores:
         episode = Episode(
             support={"rgb": query[None, :2, None]}, query={"rgb": query[None]}, class_text=bank.class_text[None]
         )
-        answers = ZeroShotBaseline(logit_scale=1.0)(episode).logits[0].argmax(dim=-1).tolist()
+        zero_shot = build_model(method_settings("zero_shot"), feature_sizes={"rgb": query.shape[-1]}, logit_scale=1.0)
+        answers = zero_shot(episode).logits[0].argmax(dim=-1).tolist()
         right = np.array([names[a] == record.class_name for a, record in zip(answers, records, strict=True)])
         first = scores.scores[0]
         assert (first.name, first.difference) == (ENSEMBLE, None)

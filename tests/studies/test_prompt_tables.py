@@ -1,18 +1,23 @@
 """Prompts as text."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from mdmf.encoders.prompt_diff import prompt_difference
 from mdmf.encoders.prompts import PromptFile
+from mdmf.studies.prompt_scores import Confusion, PromptScores, Score
 from mdmf.studies.prompt_tables import difference_text, scores_text, sentences_text
 
-SCORE = {"name": "all together", "percent": 41.234, "interval": 2.0, "difference": None, "difference_interval": None}
-RESULT = {
-    **{"file": Path("p.yaml"), "split": "val", "n_classes": 8, "n_videos": 1200, "notes": ["an encoder"]},
-    "scores": [SCORE, SCORE | {"name": "a {}.", "difference": 1.5, "difference_interval": 0.25}],
-    "confusions": [{"true_class": "kick", "predicted": "run", "n_videos": 7, "n_of_class": 24}],
-    "same_sentences": [],
-}
+SCORES = PromptScores(
+    file=Path("p.yaml"),
+    split="val",
+    n_classes=8,
+    n_videos=1200,
+    scores=(Score("all together", 41.234, 2.0), Score("a {}.", 41.234, 2.0, 1.5, 0.25)),
+    confusions=(Confusion("kick", "run", 7, 24),),
+    same_sentences=(),
+    notes=("an encoder",),
+)
 
 
 def test_sentences_class_by_class_and_split_by_split():
@@ -24,13 +29,13 @@ def test_sentences_class_by_class_and_split_by_split():
 
 
 def test_scores_with_their_intervals_and_confusions():
-    said = scores_text(RESULT)
+    said = scores_text(SCORES)
     assert "p.yaml: zero-shot on val, 1,200 videos, each out of all 8 classes (chance 12.5 %)" in said
     assert "| a {}.        |      41.23 ± 2.00 |         +1.50 ± 0.25 |" in said
     assert "| kick  |       run | 7 of 24 |" in said
-    assert said.endswith("(intervals are over videos)\n(an encoder)")
+    assert "\n\n(intervals are over videos)\n(an encoder)\n\n" in said
     assert "same sentences" not in said
-    assert "  a = b" in scores_text(RESULT | {"same_sentences": [("a", "b")]})
+    assert "  a = b" in scores_text(replace(SCORES, same_sentences=(("a", "b"),)))
 
 
 def test_a_difference_as_sentences():

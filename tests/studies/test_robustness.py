@@ -4,12 +4,11 @@ import pytest
 from result_values import result_values
 
 from mdmf.config import check_settings
-from mdmf.engine.checkpoint import write_json
 from mdmf.engine.run_folder import RunFolder
-from mdmf.files import file_sha256
-from mdmf.report.tables import robustness_table
+from mdmf.files import file_sha256, write_json
+from mdmf.results import Result
 from mdmf.studies import robustness
-from mdmf.studies.robustness import run_robustness
+from mdmf.studies.robustness import robustness_table, run_robustness
 
 
 @pytest.fixture
@@ -30,14 +29,14 @@ def runs(tmp_path, monkeypatch):
         )
         write_json(folder / f"test_{protocol.name}.json", result)
         (folder / f"test_{protocol.name}_episodes.npz").touch()
-        return result
+        return Result.model_validate(result)
 
     monkeypatch.setattr(robustness, "run_test", run_test)
     folders = []
     for name, seed, model in [
         ("both-seed0", 0, {}),
         ("both-seed1", 1, {}),
-        ("rgb-seed0", 0, {"modalities": ["rgb"]}),
+        ("rgb-seed0", 0, {"sources": ["rgb"]}),
     ]:
         values = {"model": {"name": "amfar", **model}, "training": {"seed": seed}}
         values |= {"output": {"root": str(tmp_path / "runs"), "name": name}, "evaluation": {"baselines": ["otam"]}}
@@ -63,7 +62,7 @@ def test_mean_and_spread_over_the_seeds_of_each_config(runs, tmp_path):
     (written,) = tmp_path.glob("flow_missing_5way_1shot_*.json")
     assert result["file"] == str(written)
     assert json.loads(written.read_text()) == result
-    assert "75.50 ± 0.71" in robustness_table(result)
+    assert "75.50 ± 0.71" in robustness_table(result).text()
 
 
 def test_what_is_there_is_not_tested_again_unless_the_weights_changed(runs, tmp_path):
@@ -110,3 +109,9 @@ def test_runs_of_other_episodes_or_models_do_not_go_into_one_table(runs, tmp_pat
         other.summary.write_text("{}")
         with pytest.raises(ValueError, match=message):
             ask([folders[0], other.folder], tmp_path)
+
+
+def test_our_reading_of_a_method_is_marked():
+    row = {"our_reading": True, "strengths": {"0.0": {"mean": 1.0, "spread": None}}}
+    result = {"kind": "drop", "source": "rgb", "strengths": [0.0], "rows": {"x": row}}
+    assert "| x (our reading) | 1.00 |" in robustness_table(result).text()

@@ -7,9 +7,9 @@ from result_values import result_values
 
 from mdmf.config import check_settings
 from mdmf.data.episodes import EpisodeSampler
-from mdmf.engine.checkpoint import write_json
 from mdmf.engine.run_folder import RunFolder
-from mdmf.files import file_sha256
+from mdmf.files import file_sha256, write_json
+from mdmf.results import Result
 from mdmf.studies import sweep
 from mdmf.studies.sweep import run_sweep
 
@@ -61,7 +61,7 @@ def run(tmp_path, monkeypatch):
         )
         write_json(folder / f"test_{protocol.name}.json", result)
         (folder / f"test_{protocol.name}_episodes.npz").touch()
-        return result
+        return Result.model_validate(result)
 
     monkeypatch.setattr(sweep, "run_test", run_test)
     monkeypatch.setattr(sweep, "Workspace", FakeWorkspace)

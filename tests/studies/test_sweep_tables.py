@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mdmf.studies.sweep_tables import require_matplotlib, sweep_csv, sweep_plot, sweep_table, write_sweep
+from mdmf.studies.sweep_tables import require_matplotlib, sweep_list, sweep_plot, sweep_tables, write_sweep
 
 
 def numbers(value: float) -> dict[str, float]:
@@ -26,6 +26,7 @@ RESULT = {
         "otam": {"2": {"1": numbers(60), "5": numbers(70.126)}, "5": {"1": numbers(30)}},
         "m2df": {"2": {"1": numbers(80), "5": numbers(90)}, "5": {"1": numbers(50)}},
     },
+    "our_reading": [],
     "impossible": [
         {"n_way": 2, "n_shot": 10, "reason": "class 'a' is small"},
         {"n_way": 5, "n_shot": 5, "reason": "class 'b' is small"},
@@ -35,7 +36,7 @@ RESULT = {
 
 
 def test_a_table_per_model_with_a_dash_and_its_reason_for_what_cannot_be():
-    said = sweep_table(RESULT)
+    said = "\n\n".join(table.text() for table in sweep_tables(RESULT))
     assert said.splitlines() == [
         "clips, test classes: accuracy % (95 % over episodes), 1,000 episodes of 1 query per class, seed 0",
         "",
@@ -52,11 +53,16 @@ def test_a_table_per_model_with_a_dash_and_its_reason_for_what_cannot_be():
         "(- 2-way 10-shot, 5-way 10-shot: class 'a' is small)",
         "(- 5-way 5-shot: class 'b' is small)",
     ]
-    assert sweep_table(RESULT | {"impossible": []}).splitlines()[-1].startswith("| 5-way")
+    assert sweep_tables(RESULT | {"impossible": []})[-1].notes == ()
+
+
+def test_our_reading_of_a_method_is_marked():
+    first, second = sweep_tables(RESULT | {"our_reading": ["otam"]})
+    assert (first.header[0], second.header[0]) == ("m2df", "otam (our reading)")
 
 
 def test_csv_has_a_line_for_each_also_for_what_cannot_be():
-    lines = list(csv.DictReader(sweep_csv(RESULT).splitlines()))
+    lines = list(csv.DictReader(sweep_list(RESULT).csv().splitlines()))
     assert len(lines) == 2 * 2 * 3
     assert lines[1] == {
         "model": "m2df",

@@ -4,7 +4,7 @@ from simulated_answers import answer, draw_episodes, fresh_episodes
 
 from mdmf.studies import video_bootstrap
 from mdmf.studies.video_bootstrap import (
-    AskedVideos,
+    EpisodeVideos,
     _residuals,
     _spread_and_noise,
     _support_shares,
@@ -19,7 +19,7 @@ def everything(values: np.ndarray) -> np.ndarray:
     return np.ones((1, *values.shape), dtype=bool)
 
 
-def small_test(seed: int = 0, **sizes) -> tuple[np.ndarray, AskedVideos]:
+def small_test(seed: int = 0, **sizes) -> tuple[np.ndarray, EpisodeVideos]:
     rng = np.random.default_rng(seed)
     asked = draw_episodes(
         rng, **({"n": 40, "n_classes": 4, "n_videos": 6, "n_way": 3, "n_shot": 2, "n_query": 2} | sizes)
@@ -41,7 +41,7 @@ def test_mean_over_some_queries_has_the_interval_of_the_episodes_that_ask():
     classes = np.array([[0, 1], [1, 0], [1, 2], [0, 2]])
     values = np.array([[100.0, -100.0], [-100.0, 0.0], [100.0, -100.0], [0.0, 0.0]])
     videos = 10 * classes + np.arange(4)[:, None]
-    asked = AskedVideos(classes, videos[..., None], videos + 5, np.tile([0, 1], (4, 1)))
+    asked = EpisodeVideos(classes, videos[..., None], videos + 5, np.tile([0, 1], (4, 1)))
     (found,) = estimate(values, (asked.query_classes == 0)[None], asked)
     assert found.mean == pytest.approx(100 / 3)
     assert found.episode_interval == pytest.approx(1.96 * np.std([100, 0, 0], ddof=1) / np.sqrt(3))
@@ -84,7 +84,7 @@ def test_when_all_episodes_are_asked_the_influence_is_that_of_each_video_on_the_
     """
     a, b = np.array([3.0, -1.0, 4.0, 1.0, -5.0]), np.array([2.0, 7.0, -1.0, 8.0, 2.0])
     pairs = np.array([(q, s) for q in range(5) for s in range(5) if q != s])
-    asked = AskedVideos(np.zeros((20, 1), int), pairs[:, 1, None, None], pairs[:, :1], np.zeros((20, 1), int))
+    asked = EpisodeVideos(np.zeros((20, 1), int), pairs[:, 1, None, None], pairs[:, :1], np.zeros((20, 1), int))
     values = (a[pairs[:, 0]] + b[pairs[:, 1]])[:, None]
     residuals = _residuals(values, everything(values)[0])
     V = np.array([5])
@@ -99,7 +99,7 @@ def test_classes_videos_and_episodes_may_be_numbered_in_any_order():
     values, asked = small_test(n=300)
     rng = np.random.default_rng(1)
     new_video, new_class, order = rng.permutation(24), rng.permutation(4), rng.permutation(300)
-    renamed = AskedVideos(
+    renamed = EpisodeVideos(
         new_class[asked.class_ids][order],
         new_video[asked.support][order],
         new_video[asked.query][order],

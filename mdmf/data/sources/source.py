@@ -10,14 +10,13 @@ inside the methods that use them, and never torch or pandas.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from mdmf.files import json_sha256
 from mdmf.settings import SourceSettings
 from mdmf.structures import Preprocess, VideoRecord, ViewRule
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 def files_key(by_video: Iterable[tuple[str, int | str]]) -> str:
     """Identifies the files of all videos, from (video id, what tells its files from others) of each."""
-    return hashlib.sha256(json.dumps(sorted(by_video)).encode()).hexdigest()[:16]
+    return json_sha256(sorted(by_video))[:16]
 
 
 class Source(SourceSettings):

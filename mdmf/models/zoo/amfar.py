@@ -9,11 +9,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from mdmf.models.method import LossWeights, Method
-from mdmf.models.multi_source import MutualSettings, source_branches
+from mdmf.models.method import Method
+from mdmf.models.multi_source import MutualSettings, mutual_method
 from mdmf.models.registry import FeatureInfo, register
-from mdmf.mutual.fuse import mutual_fusion
-from mdmf.mutual.selection import ActiveSampleSelection, Strategy
+from mdmf.mutual.selection import ActiveSampleSelection
 
 
 class AmfarSettings(MutualSettings):
@@ -32,13 +31,5 @@ class AmfarSettings(MutualSettings):
 )
 def make_amfar(settings: AmfarSettings, features: FeatureInfo) -> Method:
     """A branch per source, selected and weighed by certainty."""
-    branches = source_branches(settings, features)
     selection = ActiveSampleSelection(tests=settings.sample_tests, best_teacher=settings.best_teacher)
-    return Method(
-        branches,
-        selection=Strategy(selection, strategy=settings.strategy),
-        fusion=mutual_fusion(settings.fusion, list(branches), temperature=settings.temperature),
-        loss_weights=LossWeights(settings.distill_weight),
-        detach_teacher=settings.detach_teacher,
-        cross_entropy=settings.cross_entropy,
-    )
+    return mutual_method(settings, features, selection)

@@ -6,11 +6,10 @@ of the support videos. The more believed source teaches, and the beliefs weigh t
 
 from pydantic import Field, model_validator
 
-from mdmf.models.method import LossWeights, Method
-from mdmf.models.multi_source import MutualSettings, source_branches
+from mdmf.models.method import Method
+from mdmf.models.multi_source import MutualSettings, mutual_method
 from mdmf.models.registry import FeatureInfo, register
-from mdmf.mutual.fuse import mutual_fusion
-from mdmf.mutual.selection import ActiveInferenceSelection, Strategy
+from mdmf.mutual.selection import ActiveInferenceSelection
 
 
 class AmfirSettings(MutualSettings):
@@ -39,15 +38,7 @@ class AmfirSettings(MutualSettings):
 )
 def make_amfir(settings: AmfirSettings, features: FeatureInfo) -> Method:
     """A branch per source, selected and weighed by belief."""
-    branches = source_branches(settings, features)
     selection = ActiveInferenceSelection(
         precision=settings.precision, margin=settings.selection_margin, learn_precision=settings.learn_precision
     )
-    return Method(
-        branches,
-        selection=Strategy(selection, strategy=settings.strategy),
-        fusion=mutual_fusion(settings.fusion, list(branches), temperature=settings.temperature),
-        loss_weights=LossWeights(settings.distill_weight),
-        detach_teacher=settings.detach_teacher,
-        cross_entropy=settings.cross_entropy,
-    )
+    return mutual_method(settings, features, selection)

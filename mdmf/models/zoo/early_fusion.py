@@ -136,12 +136,16 @@ def make_early_concat(settings: EarlyFusionSettings, features: FeatureInfo) -> M
 def make_early_attention(settings: EarlyAttentionSettings, features: FeatureInfo) -> Method:
     """One branch over the features of all sources, each attended to the others."""
     sizes = [features.sizes[source] for source in settings.sources]
-    if settings.of is not None:
-        if len(set(sizes)) > 1:
+    if settings.of is None:
+        if len(sizes) != 2:
             raise ValueError(
-                f"co-attention needs sources of one feature size, got {dict(zip(settings.sources, sizes, strict=True))}"
+                f"the head of early_attention joins two sources, got {list(settings.sources)}; or give `of`"
             )
-        return _joined(settings, settings.of, features, CoAttention(sizes[0], len(sizes)))
-    if len(sizes) != 2:
-        raise ValueError(f"the head of early_attention joins two sources, got {list(settings.sources)}; or give `of`")
-    return _method(settings, head_branch(settings, features, sources=settings.sources, head=CoAttentionHead))
+        return _method(settings, head_branch(settings, features, sources=settings.sources, head=CoAttentionHead))
+    if len(sizes) < 2:
+        raise ValueError(f"early_attention joins two or more sources, got {list(settings.sources)}")
+    if len(set(sizes)) > 1:
+        raise ValueError(
+            f"co-attention needs sources of one feature size, got {dict(zip(settings.sources, sizes, strict=True))}"
+        )
+    return _joined(settings, settings.of, features, CoAttention(sizes[0], len(sizes)))

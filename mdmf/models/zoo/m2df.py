@@ -23,7 +23,7 @@ from mdmf.layers.selector import PromptSelector, take_text
 from mdmf.layers.temporal import GlobalContext, LocalContext
 from mdmf.models.branch import PrototypeBranch, Task, Tokens
 from mdmf.models.method import LossWeights, Method
-from mdmf.models.registry import FeatureInfo, register
+from mdmf.models.registry import FeatureInfo, register, video_distance
 from mdmf.mutual.fuse import WeightedSum
 from mdmf.mutual.selection import ViewSelection
 from mdmf.settings import AlignmentSettings, SingleSourceSettings
@@ -256,12 +256,7 @@ class M2df(Method):
 def make_m2df(settings: M2dfSettings, features: FeatureInfo) -> M2df:
     """Put CLIP-M2DF together from its parts."""
     size = features.sizes[settings.source]
-    distance = VideoDistance(
-        name="otam",
-        otam_temperature=settings.otam_temperature,
-        otam_directions=settings.otam_directions,
-        eps=settings.cosine_eps,
-    )
+    distance = video_distance("otam", settings)
     views = sorted(settings.views, key=VIEWS.index)  # their order decides ties and numbers, and is no setting
     branches: dict[str, ViewBranch] = {
         view: ViewBranch(

@@ -4,10 +4,9 @@ A class's prototype is the mean of its support videos, frame by frame. `prototyp
 each frame with the one at its place, `otam` aligns the two sequences, `bi_mhm` sums each frame's smallest distance.
 """
 
-from mdmf.distances.video import VideoDistance
 from mdmf.models.branch import PrototypeBranch
 from mdmf.models.method import Method, TrainingFree
-from mdmf.models.registry import FeatureInfo, register
+from mdmf.models.registry import FeatureInfo, register, video_distance
 from mdmf.settings import AlignmentSettings, SingleSourceSettings
 
 
@@ -37,10 +36,5 @@ class NearestSettings(SingleSourceSettings, AlignmentSettings):
 )
 def make_nearest(settings: NearestSettings, features: FeatureInfo) -> Method:
     """One branch without weights; the method's name is that of its distance."""
-    distance = VideoDistance(
-        name=settings.name,
-        otam_temperature=settings.otam_temperature,
-        otam_directions=settings.otam_directions,
-        eps=settings.cosine_eps,
-    )
-    return TrainingFree({settings.source: PrototypeBranch(sources=[settings.source], distance=distance)})
+    branch = PrototypeBranch(sources=[settings.source], distance=video_distance(settings.name, settings))
+    return TrainingFree({settings.source: branch})

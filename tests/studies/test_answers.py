@@ -5,7 +5,7 @@ import pytest
 from simulated_answers import draw_episodes
 from written_tests import write_test
 
-from mdmf.report.answers import check_same_episodes, protocols_of, read_answers
+from mdmf.studies.answers import SavedAnswers, answers_of, check_same_episodes, protocols_of, read_saved_test
 
 SIZES = {"n": 12, "n_classes": 3, "n_videos": 5, "n_way": 2, "n_shot": 1, "n_query": 1}
 
@@ -24,6 +24,10 @@ def run(tmp_path):
     return write_test(tmp_path / "run", ASKED, {"otam": ~RIGHT, "m2df": RIGHT}, video_ids=NAMES)
 
 
+def read_answers(folder, protocol: str, model: str | None = None) -> SavedAnswers:
+    return answers_of(read_saved_test(folder, protocol), model)
+
+
 def refused(tmp_path, run, asked, **written) -> str:
     """What is said of a run that was asked something else than `run`."""
     right = {"m2df": np.ones(asked.query.shape, bool)}
@@ -39,7 +43,7 @@ def test_the_runs_own_model_or_another_one(run):
     assert (own.label, own.model, other.label) == ("run:m2df", "m2df", "run:otam")
     np.testing.assert_array_equal(own.right, RIGHT)
     np.testing.assert_array_equal(other.right, ~RIGHT)
-    np.testing.assert_array_equal(own.asked.support, ASKED.support)
+    np.testing.assert_array_equal(own.test.episodes.support, ASKED.support)
 
 
 def test_the_same_episodes_may_be_numbered_otherwise(tmp_path, run):
@@ -101,34 +105,3 @@ def test_says_what_is_there_in_the_place_of_what_was_asked(tmp_path, run):
     assert protocols_of(run) == ["2way_1shot"]
     with pytest.raises(FileNotFoundError, match="holds no test"):
         protocols_of(tmp_path)
-
-
-def test_damaged_files_are_named_and_nothing_in_them_is_run(run):
-    episodes = run / "test_2way_1shot_episodes.npz"
-    whole = episodes.read_bytes()
-    arrays = dict(np.load(episodes))
-
-    def said() -> str:
-        with pytest.raises(ValueError, match=r"test_2way_1shot\.json") as caught:
-            read_answers(run, "2way_1shot")
-        return str(caught.value)
-
-    for broken in (b"", whole[:200], b"no archive"):
-        episodes.write_bytes(broken)
-        said()
-    np.savez(episodes, **(arrays | {"video_ids": np.array(NAMES, dtype=object)}))
-    assert "allow_pickle" in said()
-    for predictions in (arrays["m2df/predictions"] * np.nan, arrays["m2df/predictions"] + 99):
-        np.savez(episodes, **(arrays | {"m2df/predictions": predictions}))
-        assert "prediction" in said()
-    np.savez(episodes, **(arrays | {"class_ids": arrays["class_ids"][0]}))
-    assert "other dimensions" in said()
-    np.savez(episodes, **{name: values for name, values in arrays.items() if name != "query_labels"})
-    assert "test again" in said()
-    np.savez(episodes, **(arrays | {"query_videos": arrays["query_videos"] + 15}))
-    assert "test again" in said()
-    np.savez(episodes, **(arrays | {"m2df/predictions": arrays["m2df/predictions"][:5]}))
-    assert "test again" in said()
-    episodes.write_bytes(whole)
-    (run / "test_2way_1shot.json").write_text("{}")
-    assert "is not the result of a test (data: Field required); test again" in said()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from mdmf.models.method import Method
 from mdmf.models.registry import FeatureInfo, make_method
+from mdmf.registry import METHODS
 from mdmf.settings import MethodSettings, Settings
 
 
@@ -33,7 +34,7 @@ def build_model(
     requested = settings.model if isinstance(settings, Settings) else settings
     resolved = requested.resolved(allow_code=allow_code)
     features = FeatureInfo(sizes=feature_sizes, n_frames=n_frames, logit_scale=logit_scale)
-    if resolved is requested:
+    if not METHODS[resolved.name].is_own:
         return make_method(resolved, features)
     try:
         method = make_method(resolved, features)

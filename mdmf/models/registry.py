@@ -60,6 +60,11 @@ class RegisteredMethod:
     published: tuple[str, ...] = ()
     lost: str = ""
 
+    @property
+    def is_own(self) -> bool:
+        """Whether code of the user's makes it, and not this package."""
+        return not self.make.__module__.startswith("mdmf.")
+
 
 def register(
     name: str,

@@ -70,6 +70,7 @@ def choose_text(
     names: Sequence[str],
     settings: Settings,
     *,
+    reads_text: bool,
     option: str,
     prompts_are_for_these: bool,
     folder: Path,
@@ -80,6 +81,7 @@ def choose_text(
     Args:
         names: the classes, in order.
         settings: `model.text_weight` is the weight of the text.
+        reads_text: whether the method looks at the text of the classes.
         option: `on`, `off`, or `auto`: on if there are prompts for these classes, or if every name is made of words
             that the encoder can read.
         prompts_are_for_these: whether `data.prompts` was given for these classes.
@@ -90,7 +92,6 @@ def choose_text(
         StoreMismatch: if the encoder is not the one of the stored features of the frames.
         ValueError: if text is needed, and the prompts or the encoder do not fit the class names.
     """
-    reads_text = settings.model.reads_text
     weight = 0.0 if option == "off" else float(settings.model.text_weight)
     if option == "on" and not weight:
         raise ValueError("text 'on' needs a weight; give it as model.text_weight=0.5")

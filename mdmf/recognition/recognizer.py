@@ -95,15 +95,21 @@ class FewShotRecognizer:
         if text not in TEXT_CHOICES:
             raise ValueError(f"text must be one of {TEXT_CHOICES}, got {text!r}")
         self.run = None if run is None else RunFolder.open(Path(run).expanduser())
-        self.settings = _read_settings(self.run, cfg or "predict", list(overrides), allow_code=allow_code)
+        self.settings = _read_settings(self.run, cfg or "predict", list(overrides))
         self.text = text
-        self._weights = self.run.best if self.run is not None and self.settings.model.is_trained else None
         # A prompt file given in this call is meant for these classes; the file of a run is meant for its own classes.
         prompts_are_given = any(override.startswith("data.prompts=") for override in overrides)
         self._prompts_are_for_these = self.settings.data.prompts is not None and (run is None or prompts_are_given)
         self._folder = DEFAULT_STORE if store is None else Path(store).expanduser()
         self._workspace = Workspace(self.settings, progress=progress, allow_code=allow_code)  # for its encoders
-        sources = {*self.settings.model.used_sources}
+        self._method = self._workspace.method
+        if run is None and self._method.is_trained:
+            name = self.settings.model.table_name
+            raise ValueError(
+                f"model {name!r} has to be trained; give a run of it, or another model, as model.name=otam"
+            )
+        self._weights = self.run.best if self.run is not None and self._method.is_trained else None
+        sources = {*self._method.used_sources}
         sources |= {DEFAULT_SOURCE} if text != "off" and self.settings.model.text_weight else set()
         self._store = ClipStore(
             self._folder,
@@ -152,10 +158,11 @@ class FewShotRecognizer:
         clips, clip_notes = usable_clips(listing, self._store.clips)
         trained_scales = {} if self._weights is None else read_notes(self._weights).get(FEATURE_SCALE, {})
         scales = feature_scales(clips, self._store.sources, trained=trained_scales)
-        source_notes = unused_source_notes(clips, self._store.sources, of_model=self.settings.model.used_sources)
+        source_notes = unused_source_notes(clips, self._store.sources, of_model=self._method.used_sources)
         text = choose_text(
             list(clips),
             self.settings,
+            reads_text=self._method.reads_text,
             option=self.text,
             prompts_are_for_these=self._prompts_are_for_these,
             folder=self._folder / "text",
@@ -225,20 +232,16 @@ class FewShotRecognizer:
 
     def _models(self, feature_sizes: Mapping[str, int], text: TextChoice) -> tuple[nn.Module, nn.Module | None]:
         """The model with the weights of the run, and the one of the text alone if their answers are combined."""
-        method = self.settings.model
-        scale = {} if text.features is None else {"logit_scale": text.features.logit_scale}
+        method = self._method
+        logit_scale = 100.0 if text.features is None else text.features.logit_scale  # without text: unused
         model = build_model(
-            method,
-            feature_sizes=feature_sizes,
-            n_frames=self.settings.frames.n_frames,
-            allow_code=self._workspace.allow_code,
-            **scale,
+            method, feature_sizes=feature_sizes, n_frames=self.settings.frames.n_frames, logit_scale=logit_scale
         )
         if self._weights is not None:
             load_weights(self._weights, model)
         if not text.weight:
             return model, None
-        return model, text_model(method, feature_size=feature_sizes[DEFAULT_SOURCE], **scale)
+        return model, text_model(method, feature_size=feature_sizes[DEFAULT_SOURCE], logit_scale=logit_scale)
 
     def _queries(self, paths: Sequence[Path], rule: WindowRule | None) -> Iterator[_Query]:
         """The clips, or their windows, in order."""
@@ -306,15 +309,12 @@ def parse_request(
     return list_queries(clips), rule
 
 
-def _read_settings(run: RunFolder | None, cfg: str | Path, overrides: list[str], *, allow_code: bool) -> Settings:
+def _read_settings(run: RunFolder | None, cfg: str | Path, overrides: list[str]) -> Settings:
     if run is not None:
         settings = run.settings(overrides)
         run.check_same_features(settings)
     else:
         settings = load_settings(cfg, overrides)
-    name = settings.model.table_name
-    if run is None and settings.model.resolved(allow_code=allow_code).is_trained:
-        raise ValueError(f"model {name!r} has to be trained; give a run of it, or another model, as model.name=otam")
     if settings.model.text_weight == "val":
         raise ValueError(
             "model.text_weight=val is chosen on val classes, and own clips have none; give a number, such as the "

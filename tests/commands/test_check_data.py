@@ -88,6 +88,9 @@ class TestClean:
         assert (place / "out/mine.csv").read_text() == "level,code,split,class,video,detail,message\n"
         assert not (place / "runs").exists()
 
+    def test_a_method_of_ones_own_is_not_imported(self, place):
+        assert doctor("model.name=module", "model.module=absent_for_test", code=0) == []
+
     def test_in_processes_of_their_own(self, place):
         assert doctor("--decode", "data.n_workers=1", code=0) == []
 

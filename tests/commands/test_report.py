@@ -219,6 +219,27 @@ def test_a_method_of_ones_own_is_shown_after_consent(runs, capsys, write_module)
     assert {"selector", "embeddings", "boards"} <= evidence(folder).keys()
 
 
+OWN_DISTANCE = """
+from mdmf.models.registry import register
+from mdmf.models.zoo.nearest import NearestSettings, make_nearest
+
+@register("own_otam", NearestSettings, citation="mine", kind="training-free")
+def make(settings, features):
+    return make_nearest(settings.model_copy(update={"name": "otam"}), features)
+"""
+
+
+def test_a_method_of_ones_own_that_is_not_trained_is_tested_and_shown(world, capsys, tmp_path, write_module):
+    words = [f"data.root={world / 'videos'}", f"data.store={world / 'rgb'}", *SMALL, f"output.root={tmp_path}"]
+    words += ["model.name=module", f"model.module={write_module('own_distance', OWN_DISTANCE)}"]
+    assert main(["test", "--cfg", "clips", "--quiet", "--allow-code", *words, "evaluation.baselines=[otam]"]) == 0
+    folder = tmp_path / "clips-own_distance-test"
+    models = json.loads((folder / f"test_{NAME}.json").read_text())["models"]
+    assert models["own_distance"]["accuracy_percent"] == models["otam"]["accuracy_percent"]
+    assert "note" not in report(capsys, folder, "--allow-code")
+    assert evidence(folder)["boards"]["strips"]
+
+
 def test_bad_words_are_answered(runs, capsys):
     def error(*words: object) -> str:
         capsys.readouterr()

@@ -58,6 +58,7 @@ def choose(tmp_path: Path, names, *, option="auto", for_these=False, prompts=Non
     return choose_text(
         names,
         settings,
+        reads_text=settings.model.reads_text,
         option=option,
         prompts_are_for_these=for_these,
         folder=tmp_path / "text",

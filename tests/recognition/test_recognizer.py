@@ -73,7 +73,7 @@ def no_encoder(monkeypatch):
 
 def by_hand(support, queries, folder: Path, settings, model, *, text=None, scales=None):
     """The same episode from the feature stores of a data set, every class given alone, so that nothing is padded."""
-    sources = ("rgb", "flow") if settings.model.name == "amfar" else ("rgb",)
+    sources = settings.model.used_sources
     records = [VideoRecord(path.as_posix(), path, name, "test") for name in sorted(support) for path in support[name]]
     asked = [VideoRecord(path.as_posix(), path, "?", "test") for path in queries]
     encoder = Workspace(settings).encoder
@@ -347,6 +347,26 @@ class TestBadInput:
     def test_a_class_may_not_be_called_as_the_unknown(self, make, support):
         with pytest.raises(ValueError, match="cannot be called"):
             make().fit(support | {UNKNOWN: support.pop("move_left")})
+
+
+OWN = """
+from mdmf.models.registry import register
+from mdmf.models.zoo.nearest import NearestSettings, make_nearest
+
+@register("mine", NearestSettings, citation="mine", kind="training-free")
+def make(settings, features):
+    return make_nearest(settings.model_copy(update={"name": "otam"}), features)
+"""
+
+
+def test_a_method_of_ones_own_that_needs_no_training_answers_after_consent(make, support, queries, write_module):
+    untrained = OWN.replace('"mine"', '"mine_untrained"')
+    own = ["model.name=module", f"model.module={write_module('own_of_recognizer', untrained)}"]
+    with pytest.raises(ValueError, match="--allow-code"):
+        make(*own)
+    answers = make(*own, allow_code=True).fit(support).predict(queries)
+    np.testing.assert_allclose(answers.posterior, make().fit(support).predict(queries).posterior, atol=1e-6)
+    assert answers.to_dict()["model"] == "own_of_recognizer"
 
 
 def test_random_weights_are_shouted_about(make, support, queries):

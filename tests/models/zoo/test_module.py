@@ -155,14 +155,16 @@ def test_of_several_registrations_one_is_named_by_method_or_function(write_modul
     ],
 )
 def test_what_an_own_file_makes_is_checked_at_once(write_module, body, message):
+    """From the settings of a config, and from those that its class has made of them."""
     write_module(NAME, OWN.partition("    source = settings.source")[0] + f"    {body}\n")
-    with pytest.raises(ValueError, match=message):
-        build(own())
+    for settings in (own(), own().resolved(allow_code=True)):
+        with pytest.raises(ValueError, match=message):
+            build(settings)
 
 
 def test_a_name_of_a_shipped_method_is_taken(write_module):
     write_module(NAME, OWN.replace('register("mine"', 'register("otam"'))
-    with pytest.raises(ValueError, match=f"'{NAME}' fails when it is imported: .*'otam' is registered already"):
+    with pytest.raises(ValueError, match=f"'{NAME}' fails when it is imported: .*'otam' is registered by"):
         build(own())
 
 

@@ -93,7 +93,7 @@ def test_refuses_an_unfinished_run_and_an_impossible_strength(runs, tmp_path):
         ask(folders[:1], tmp_path, strengths=(0.5, 2.0))
     with pytest.raises(ValueError, match="a run is given twice"):
         ask([folders[0], folders[0]], tmp_path)
-    with pytest.raises(ValueError, match="is set by the kind and strengths"):
+    with pytest.raises(ValueError, match="is set by --kind and --strengths"):
         ask(folders[:1], tmp_path, "corrupt.flow=drop:0.5")
     assert not tested
 

@@ -153,7 +153,7 @@ def test_a_video_that_cannot_be_read_makes_a_shot_impossible(run, tmp_path, monk
 
 def test_an_error_where_nothing_is_possible(run, tmp_path):
     made, tested = run
-    with pytest.raises(ValueError, match="give none of these episodes") as caught:
+    with pytest.raises(ValueError, match="too small for all of these episodes") as caught:
         ask(made, tmp_path, ways=(5,), shots=(1, 9))
     assert "  5-way 9-shot: split 'test' has 4 classes" in str(caught.value)
     with pytest.raises(ValueError, match=r"2-way 9-shot: class 'a' .* n_query = 10, and others likewise"):

@@ -32,8 +32,8 @@ def run_sweep(
 ) -> dict[str, Any]:
     """Test a run's best weights, and its baselines, at every way and shot; write `sweep_<run>_<key>.json`.
 
-    Each combination is an ordinary test, saved in the run folder; existing tests are reused. Combinations that need more
-    classes or videos than there are, are left out and listed with the reason.
+    Each combination is an ordinary test, saved in the run folder; existing tests are reused. Combinations that the
+    data are too small for are left out and listed with the reason.
 
     Args:
         folder: run folder.
@@ -135,12 +135,9 @@ def _impossible(
 
 def _sampling_error(workspace: Workspace, protocol: Protocol, *, readable: bool) -> str | None:
     """Why episodes cannot be drawn from all listed videos, or from the readable ones; None if they can."""
-    sizes = {"n_way": protocol.n_way, "n_shot": protocol.n_shot, "n_query": protocol.n_query}
+    check = partial(workspace.sampler, seed=protocol.seed, of_test=True) if readable else workspace.check_episodes
     try:
-        if readable:
-            workspace.sampler(protocol.split, **sizes, seed=protocol.seed, of_test=True)
-        else:
-            workspace.check_episodes(protocol.split, **sizes)
+        check(protocol.split, n_way=protocol.n_way, n_shot=protocol.n_shot, n_query=protocol.n_query)
     except ValueError as error:
         first, *others = str(error).split("\n  ")  # a line for each class that is too small, and the remedy
         return f"{first}, and others likewise" if len(others) > 1 else first

@@ -7,6 +7,7 @@ from result_values import result_values
 
 from mdmf.config import check_settings
 from mdmf.data.episodes import EpisodeSampler
+from mdmf.engine import tester
 from mdmf.engine.run_folder import RunFolder
 from mdmf.files import file_sha256, write_json
 from mdmf.results import Result
@@ -63,7 +64,7 @@ def run(tmp_path, monkeypatch):
         (folder / f"test_{protocol.name}_episodes.npz").touch()
         return Result.model_validate(result)
 
-    monkeypatch.setattr(sweep, "run_test", run_test)
+    monkeypatch.setattr(tester, "run_test", run_test)
     monkeypatch.setattr(sweep, "Workspace", FakeWorkspace)
     monkeypatch.setattr(FakeWorkspace, "opened", 0)
     values = {"episode": {"n_way": 3, "n_query": 2}, "evaluation": {"baselines": ["otam"]}}

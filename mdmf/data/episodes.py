@@ -77,6 +77,16 @@ def _distinct(words: np.ndarray, bound: np.ndarray | int) -> np.ndarray:
     return chosen
 
 
+@dataclass(frozen=True)
+class EpisodeRequest:
+    """The size of episodes, and the seed of their stream: N, K, queries per class."""
+
+    n_way: int
+    n_shot: int
+    n_query: int
+    seed: int = 0
+
+
 class EpisodeSampler:
     """Draws episodes from the videos of one split.
 

@@ -18,7 +18,8 @@ from mdmf.old_settings import current_method
 from mdmf.old_sources import current_sources
 from mdmf.registry import METHODS, SOURCE_KINDS
 from mdmf.resources import resource_folder, shipped_names
-from mdmf.settings import DEFAULT_METHOD, DEFAULT_SOURCES, SOURCE_PLACES, CorruptSettings, Settings
+from mdmf.settings import DEFAULT_METHOD, CorruptSettings, Settings
+from mdmf.source_settings import DEFAULT_SOURCES, SOURCE_PLACES
 from mdmf.yaml_text import parse_yaml, read_yaml
 
 __all__ = [

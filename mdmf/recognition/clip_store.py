@@ -195,15 +195,11 @@ class ClipStore:
             if isinstance(decoded, BadVideo):
                 problems[source] = decoded.reason
                 continue
-            settings = self._settings(source)
+            rule = self.files[source].requested.rule
             encoded, _ = encode_views(
-                [decoded],
-                source=source,
-                encoder=self.encoder(source),
-                settings=settings,
-                batch_frames=self._batch_frames,
+                [decoded], source=source, encoder=self.encoder(source), rule=rule, batch_frames=self._batch_frames
             )
-            self.n_encoded_frames += settings.rule.n_frames
+            self.n_encoded_frames += rule.n_frames
             clip_features = _to_float16(encoded[0])  # (1, T, D)
             if np.isfinite(clip_features).all():
                 self.files[source].write(clip.key, _WHOLE, {"features": clip_features})

@@ -1,8 +1,8 @@
-"""The files of a test, and of the evidence that a report gathers of it: a record, a reader and a writer of each.
+"""Records, readers and writers of the files of a test and of its evidence.
 
 `test_<protocol>.json` is a `Result`, `test_<protocol>_episodes.npz` its `Episodes`, `evidence_<protocol>.json` and
-`.npz` its `Evidence` and arrays. Letters: n episodes, N way, K shot, Q queries of an
-episode, V videos, C classes of the split.
+`.npz` its `Evidence` and arrays. Letters: n episodes, N way, K shot, Q queries of an episode, V videos, C classes of
+the split.
 """
 
 from __future__ import annotations
@@ -22,21 +22,22 @@ from mdmf.records import AccuracyRecord, Record, read_record
 
 Arrays = dict[str, np.ndarray]
 EVIDENCE_PARTS = ("calibration", "selector", "embeddings", "boards")
-_OUR_READING = ("amfir",)  # methods that older results do not mark with `our_reading`
+_OUR_READING = ("amfir",)  # methods without the key `our_reading` in older results
 
 
 class Reliability(Record):
-    """How often the branch that is trusted, or teaches, is the right one; n_* are numbers of queries.
+    """How often the trusted branch and the teacher are correct.
 
-    An interval is half the width of the 95 % Wilson interval, in percent. It is not 0 when all are right or wrong, and
-    takes queries to be independent: those of an episode share their support, so it is a little too narrow.
+    An interval is half the width of the 95 % Wilson interval, in percent. It is not 0 if all are correct or wrong. It
+    assumes independent queries; those of an episode share their support, so it is slightly too narrow.
 
     Attributes:
-        n_disagree: on which the branches predict different classes.
-        n_decidable: of these, those on which one branch is right.
-        by_trust_percent: of these, those on which the more trusted branch is right; equal trust counts half.
-        teacher_percent: of the taught ones of these, those on which the teacher is right.
-        n_taught: decidable queries with exactly one teacher; None if no teacher is known.
+        n_disagree: number of queries on which the branches predict different classes.
+        n_decidable: number of queries on which one branch is correct and another is wrong.
+        by_trust_percent: share of decidable queries on which the more trusted branch is correct; with equal trust, the
+            mean over the branches.
+        teacher_percent: share of the taught decidable queries on which the teacher is correct.
+        n_taught: number of decidable queries with exactly one teacher; None if no teacher is known.
     """
 
     n_disagree: int
@@ -49,13 +50,13 @@ class Reliability(Record):
 
 
 class ModelResult(AccuracyRecord):
-    """Numbers of one model: accuracy, per class and per branch, and, for a model with branches, diagnostics.
+    """Numbers of one model: its accuracy, in total, per class and per branch, and diagnostics of its branches.
 
     Attributes:
         per_class_percent: class -> accuracy; None for a class without queries.
-        our_reading: whether the method's equations are not public; None in older results.
+        our_reading: whether the method is our reading of unpublished equations; None in older results.
         calibration_error: `fused` and each branch -> expected calibration error, a share.
-        gain_correlation: of the first branch's weight with its gain.
+        gain_correlation: correlation of fusion weight and gain (`mdmf.engine.diagnostics.gain_correlation`).
         taught_share: each branch, `none` and `both` -> share of the queries that it teaches.
     """
 
@@ -69,7 +70,7 @@ class ModelResult(AccuracyRecord):
 
 
 class ProtocolRecord(Record):
-    """What a test asks: episodes of one size from one split, and how they differ from those of the run."""
+    """The episodes of a test: their split, size and number, and the settings that differ from those of training."""
 
     split: str
     n_way: int
@@ -85,11 +86,11 @@ class ProtocolRecord(Record):
 
 
 class Result(Record):
-    """`test_<protocol>.json`: what was tested, and the numbers of the model and its baselines.
+    """`test_<protocol>.json`: the tested model, and the numbers of the model and its baselines.
 
     Attributes:
         model: name of the tested model in `models`; the others are its baselines.
-        missing: source -> share of the queries that lack it.
+        missing: source -> share of the queries without its features.
     """
 
     data: str
@@ -107,7 +108,7 @@ class Result(Record):
     @model_validator(mode="before")
     @classmethod
     def _name_model(cls, values: Any) -> Any:
-        """Version 0.1 wrote the name of the tested model into the settings alone."""
+        """Results of version 0.1 have the name of the tested model only in the settings."""
         if not isinstance(values, Mapping) or "model" in values:
             return values
         try:
@@ -118,7 +119,7 @@ class Result(Record):
     @model_validator(mode="after")
     def _check_model(self) -> Self:
         if self.model not in self.models:
-            raise ValueError(f"it has no numbers of {self.model!r}")
+            raise ValueError(f"expected numbers of model {self.model!r}, got those of {', '.join(self.models)}")
         return self
 
     @property
@@ -127,17 +128,21 @@ class Result(Record):
         return list(self.models[self.model].per_class_percent)
 
     def is_our_reading(self, model: str) -> bool:
-        """Whether a model is our reading of a method whose equations are not public."""
+        """Whether a model is our reading of unpublished equations."""
         marked = self.models[model].our_reading
         return model in _OUR_READING if marked is None else marked
 
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """Answers of one model: posterior (n, Q, N), predictions (n, Q), and those of its branches.
+    """Answers of one model.
 
-    branch_posteriors {branch: (n, Q, N)}, fusion_weights {branch: (n, Q)} and teacher (n, Q) are empty and None where
-    a model has none.
+    Attributes:
+        posterior: (n, Q, N).
+        predictions: (n, Q), labels.
+        branch_posteriors: branch -> (n, Q, N); empty without branches.
+        fusion_weights: branch -> (n, Q); empty without fusion weights.
+        teacher: (n, Q), index of the teaching branch, -1: none, -2: several; None for a model without teachers.
     """
 
     posterior: np.ndarray
@@ -149,10 +154,13 @@ class Answers:
 
 @dataclass(frozen=True, eq=False)
 class EpisodeVideos:
-    """The videos of n episodes.
+    """The videos of n episodes; no video occurs twice in an episode.
 
-    class_ids (n, N), 0..C-1; support (n, N, K) and query (n, Q), 0..V-1; labels (n, Q), 0..N-1: the class of each query
-    in its episode. No video is twice in an episode.
+    Attributes:
+        class_ids: (n, N), 0..C-1.
+        support: (n, N, K), video numbers 0..V-1.
+        query: (n, Q), video numbers 0..V-1.
+        labels: (n, Q), 0..N-1, class of each query in its episode.
     """
 
     class_ids: np.ndarray
@@ -161,7 +169,7 @@ class EpisodeVideos:
     labels: np.ndarray
 
     def classes_of_videos(self) -> np.ndarray:
-        """(V,) class of each video; -1 for a number that no episode uses."""
+        """(V,), class id of each video; -1 for a video number that no episode uses."""
         classes = np.full(1 + max(self.support.max(), self.query.max()), -1, dtype=np.int64)
         classes[self.support] = self.class_ids[..., None]
         classes[self.query] = self.query_classes
@@ -169,7 +177,7 @@ class EpisodeVideos:
 
     @property
     def query_classes(self) -> np.ndarray:
-        """(n, Q) class of each query."""
+        """(n, Q), class id of each query."""
         return np.take_along_axis(self.class_ids, self.labels, axis=1)
 
 
@@ -182,12 +190,21 @@ class Episodes(EpisodeVideos):
 
 
 class FeatureMap(Record):
-    """Videos in two dimensions, `before` or `after` the model, of a source or branch; shares of the variance."""
+    """Videos in two dimensions.
+
+    Attributes:
+        when: `before` or `after` the model.
+        of: source (before) or branch (after).
+        explained: share of the variance of each dimension.
+        n_videos: number of videos.
+        prompted: whether the features include the prompt of the video's class; None in older evidence.
+    """
 
     when: str
     of: str
     explained: list[float]
     n_videos: int
+    prompted: bool | None = None
 
 
 class BoardRow(Record):
@@ -201,7 +218,7 @@ class BoardRow(Record):
 
 
 class StoryBoard(Record):
-    """One query of the test, answered `best` or `worst`, and how the model compares it with some of its classes."""
+    """One query of the test, one of the `best` or `worst` answers, compared with some classes of its episode."""
 
     kind: str
     episode: int
@@ -215,7 +232,14 @@ class StoryBoard(Record):
 
 
 class StoryBoards(Record):
-    """All story boards; `strips` names the videos whose frames are kept, `frame_problems` those without, and why."""
+    """All story boards.
+
+    Attributes:
+        strips: ids of the videos whose frames are in the arrays, in order.
+        frame_problems: id -> error, of videos whose frames could not be read.
+        n_shot: support videos per class.
+        n_frames: frames per video.
+    """
 
     boards: list[StoryBoard]
     strips: list[str]
@@ -225,12 +249,12 @@ class StoryBoards(Record):
 
 
 class Evidence(Record):
-    """`evidence_<protocol>.json`: the parts of a report that need the model; their arrays are in the `.npz`.
+    """`evidence_<protocol>.json`: the parts of a report that need the model; the `.npz` has their arrays.
 
     Attributes:
-        format: version of the file; 0 where no evidence was gathered.
-        result_sha256, arrays_sha256: of the result it belongs to, and of its arrays.
-        not_applicable, missing: part -> why there is none.
+        format: version of the file; 0 if no evidence was gathered.
+        result_sha256, arrays_sha256: hashes of its result and of its arrays.
+        not_applicable, missing: part -> reason why it does not exist.
     """
 
     format: int = 0
@@ -247,7 +271,7 @@ class Evidence(Record):
 
 
 class ResultFiles:
-    """Paths of the files of one test: its result and episodes, and the evidence gathered of it."""
+    """Paths of the files of one test and of its evidence."""
 
     def __init__(self, folder: Path, protocol: str) -> None:
         self.folder, self.protocol = folder, protocol
@@ -258,7 +282,7 @@ class ResultFiles:
 
 
 def find_tests(folder: Path) -> list[ResultFiles]:
-    """The tests that a folder holds a result of, in order of their names."""
+    """Files of all tests in a folder, sorted by name."""
     return [ResultFiles(folder, path.stem.removeprefix("test_")) for path in sorted(folder.glob("test_*.json"))]
 
 
@@ -267,16 +291,16 @@ def read_result(path: Path) -> Result:
 
     Raises:
         OSError: if it cannot be read.
-        ValueError: if it is not what a test writes: it is damaged, or of another version.
+        ValueError: if it is damaged, or of an unknown version.
     """
     return read_record(Result, path, what="the result of a test", remedy="test again")
 
 
 def write_test(files: ResultFiles, result: Result, episodes: Episodes) -> None:
-    """Write a test's result, and its episodes, from which every table can be made again."""
+    """Write the result of a test and its episodes with all answers."""
     arrays = {
         "class_ids": episodes.class_ids.astype(np.int32),
-        "video_ids": episodes.video_ids.astype(str),  # plain text: the file is read without pickle
+        "video_ids": episodes.video_ids.astype(str),  # no objects: the file is read without pickle
         "support_videos": episodes.support.astype(np.int32),
         "query_videos": episodes.query.astype(np.int32),
         "query_labels": episodes.labels.astype(np.int16),
@@ -298,15 +322,15 @@ def read_episodes(path: Path, result: Result) -> Episodes:
     """The episodes and answers that belong to a result.
 
     Raises:
-        OSError: if there are none.
-        ValueError: if the file is damaged, or its arrays have another kind, shape or range than the result's.
+        OSError: if the file cannot be read.
+        ValueError: if it is damaged, or the types, shapes or values of its arrays do not fit the result.
     """
     arrays = read_arrays(path)
     try:
         _check_episodes(arrays, result)
         answers = {name: _answers(arrays, name, numbers.branches) for name, numbers in result.models.items()}
     except (KeyError, ValueError) as error:
-        raise ValueError(f"{path} does not hold the episodes of its result ({error}); test again") from None
+        raise ValueError(f"{path} does not fit the result of its test ({error}); test again") from None
     return Episodes(
         class_ids=arrays["class_ids"].astype(np.int64),
         support=arrays["support_videos"].astype(np.int64),
@@ -318,9 +342,15 @@ def read_episodes(path: Path, result: Result) -> Episodes:
 
 
 def _check_episodes(arrays: Arrays, result: Result) -> None:
+    """Check types, shapes and ranges of the arrays of a test.
+
+    Raises:
+        KeyError: if an array is missing.
+        ValueError: if one does not fit the result.
+    """
     protocol, n_videos = result.protocol, len(arrays["video_ids"])
     n, N, Q = protocol.n_episodes, protocol.n_way, protocol.n_way * protocol.n_query
-    integers = {  # name -> shape, and the number that all values must be below
+    integers = {  # name -> shape, exclusive upper bound of the values
         "class_ids": ((n, N), len(result.classes)),
         "support_videos": ((n, N, protocol.n_shot), n_videos),
         "query_videos": ((n, Q), n_videos),
@@ -332,7 +362,7 @@ def _check_episodes(arrays: Arrays, result: Result) -> None:
         if values.shape != shape or values.dtype.kind not in "iu":
             raise ValueError(f"expected {name} {shape} of integers, got {values.shape} of {values.dtype}")
         if values.min(initial=0) < 0 or values.max(initial=0) >= limit:
-            raise ValueError(f"{name} has a number that is none of 0..{limit - 1}")
+            raise ValueError(f"expected values of {name} in 0..{limit - 1}")
     for name, values in arrays.items():
         if name.endswith("/posterior") and values.shape != (n, Q, N):
             raise ValueError(f"expected {name} {(n, Q, N)}, got {values.shape}")
@@ -346,18 +376,18 @@ def _answers(arrays: Arrays, name: str, branches: Iterable[str]) -> Answers:
 
 
 def read_arrays(path: Path) -> Arrays:
-    """All arrays of an `.npz`, without pickle: nothing in it can run.
+    """All arrays of an `.npz`, read without pickle: no code in it is run.
 
     Raises:
         OSError: if it cannot be read.
-        ValueError: if it is damaged, or holds more than plain arrays.
+        ValueError: if it is damaged, or has objects other than plain arrays.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
             return dict(file)
     except OSError:
         raise
-    except Exception as error:  # zipfile and zlib have errors of their own for a file that is cut off
+    except Exception as error:  # a truncated file raises errors of zipfile and zlib
         raise ValueError(f"{path} is damaged ({type(error).__name__}: {error})") from None
 
 
@@ -368,26 +398,26 @@ def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 
 def write_evidence(files: ResultFiles, evidence: Evidence, arrays: Mapping[str, np.ndarray]) -> Evidence:
-    """Write the evidence of a test; returns it with the digests of its result and arrays."""
+    """Write the evidence of a test; returns it with the hashes of its result and arrays."""
     content = _npz(arrays)
-    digests = {"result_sha256": file_sha256(files.result), "arrays_sha256": hashlib.sha256(content).hexdigest()}
-    evidence = evidence.model_copy(update=digests)
+    hashes = {"result_sha256": file_sha256(files.result), "arrays_sha256": hashlib.sha256(content).hexdigest()}
+    evidence = evidence.model_copy(update=hashes)
     write_atomic(files.evidence_arrays, content)
     write_json(files.evidence, evidence.as_json())
     return evidence
 
 
 def read_evidence(files: ResultFiles) -> tuple[Evidence, Arrays]:
-    """The evidence that belongs to a test, and its arrays.
+    """The evidence of a test, and its arrays.
 
     Raises:
-        OSError: if there is none.
-        ValueError: if it is damaged, or that of another result.
+        OSError: if it cannot be read.
+        ValueError: if it is damaged, or of another result.
     """
     evidence = read_record(
         Evidence, files.evidence, what="the evidence of a test", remedy="delete it and make the report again"
     )
-    digests = (file_sha256(files.result), file_sha256(files.evidence_arrays))
-    if (evidence.result_sha256, evidence.arrays_sha256) != digests:
-        raise ValueError("the evidence is that of another test result")
+    hashes = (file_sha256(files.result), file_sha256(files.evidence_arrays))
+    if (evidence.result_sha256, evidence.arrays_sha256) != hashes:
+        raise ValueError("the evidence is of another test result")
     return evidence, read_arrays(files.evidence_arrays)

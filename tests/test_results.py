@@ -142,8 +142,8 @@ def test_the_tested_model_is_named_as_in_the_tables(tmp_path):
         (without("models", "m2df", "reliability", "n_decidable"), "models.m2df.reliability.n_decidable"),
         (without("model") | {"settings": {}}, "model: Field required"),
         (WHOLE | {"text_weight": "0.5"}, "text_weight: Input should be a valid number"),
-        (WHOLE | {"models": {}}, "no numbers of 'm2df'"),
-        (WHOLE | {"model": "flow_otam"}, "no numbers of 'flow_otam'"),
+        (WHOLE | {"models": {}}, "expected numbers of model 'm2df'"),
+        (WHOLE | {"model": "flow_otam"}, "expected numbers of model 'flow_otam'"),
     ],
 )
 def test_what_is_no_result_is_named_with_the_place(tmp_path, content, place):
@@ -161,7 +161,7 @@ def test_what_is_no_result_is_named_with_the_place(tmp_path, content, place):
         ("m2df/predictions", None, "'m2df/predictions'"),
         ("m2df/local/posterior", None, "'m2df/local/posterior'"),
         ("video_ids", None, "'video_ids'"),
-        ("m2df/predictions", lambda values: values + 2, "m2df/predictions has a number that is none of 0..1"),
+        ("m2df/predictions", lambda values: values + 2, "expected values of m2df/predictions in 0..1"),
         (
             "otam/predictions",
             lambda values: values * 1.0,
@@ -173,9 +173,9 @@ def test_what_is_no_result_is_named_with_the_place(tmp_path, content, place):
             r"expected m2df/predictions \(3, 2\) of integers, got \(2, 2\)",
         ),
         ("class_ids", lambda values: values[0], r"expected class_ids \(3, 2\) of integers, got \(2,\)"),
-        ("class_ids", lambda values: values - 1, "class_ids has a number that is none of 0..2"),
+        ("class_ids", lambda values: values - 1, "expected values of class_ids in 0..2"),
         ("query_labels", lambda values: values[:-1], r"expected query_labels \(3, 2\)"),
-        ("query_videos", lambda values: values + 18, "query_videos has a number that is none of 0..17"),
+        ("query_videos", lambda values: values + 18, "expected values of query_videos in 0..17"),
         ("support_videos", lambda values: values[:, :, :1], r"expected support_videos \(3, 2, 2\)"),
         ("m2df/posterior", lambda values: values[..., :1], r"expected m2df/posterior \(3, 2, 2\), got \(3, 2, 1\)"),
     ],
@@ -186,9 +186,7 @@ def test_episodes_that_do_not_belong_to_the_result_are_refused(files, name, chan
     arrays = read_arrays(files.episodes)
     values = arrays.pop(name)
     np.savez(files.episodes, **arrays, **({} if change is None else {name: change(values)}))
-    with pytest.raises(
-        ValueError, match=f"_episodes.npz does not hold the episodes of its result .*{reason}.*; test again"
-    ):
+    with pytest.raises(ValueError, match=f"_episodes.npz does not fit the result of its test .*{reason}.*; test again"):
         read_episodes(files.episodes, result)
 
 
@@ -246,7 +244,7 @@ def test_evidence_of_another_result_or_arrays_is_refused(files):
     for path in (files.result, files.evidence_arrays):
         write_evidence(files, Evidence.model_validate(EVIDENCE), {})
         path.write_bytes(path.read_bytes() + b" ")
-        with pytest.raises(ValueError, match="the evidence is that of another test result"):
+        with pytest.raises(ValueError, match="the evidence is of another test result"):
             read_evidence(files)
     files.evidence.write_text(json.dumps(EVIDENCE | {"embeddings": [{"when": "before"}]}))
     with pytest.raises(

@@ -36,10 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Compare them, print the tables, and write them."""
     from mdmf.files import check_outputs
-    from mdmf.studies.comparison import Named, compare, comparison_tables, read_all, write_comparison
+    from mdmf.studies.comparison import ModelOfRun, compare, comparison_tables, read_all, write_comparison
 
     check_outputs([path for path in (arguments.json, arguments.csv, arguments.table) if path is not None])
-    answers = read_all([Named.parse(text, model=arguments.model) for text in arguments.runs], arguments.protocol)
+    answers = read_all([ModelOfRun.parse(text, model=arguments.model) for text in arguments.runs], arguments.protocol)
     result = compare(answers, n_replicates=arguments.replicates, seed=arguments.seed)
     files = write_comparison(result, out=arguments.out, json_file=arguments.json, csv_file=arguments.csv)
     show_tables(comparison_tables(result), arguments.table)

@@ -38,6 +38,6 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         settings = load_settings(arguments.cfg, arguments.overrides)
         folder, checkpoint = test_folder(settings), arguments.ckpt
-        protocol = Protocol.of(settings).beside(folder, settings, checkpoint)
+        protocol = Protocol.of(settings).without_overwriting(folder, settings, checkpoint)
     workspace = open_workspace(arguments, settings)
     report_test(workspace, checkpoint=checkpoint, folder=folder, protocol=protocol, table_file=arguments.table)

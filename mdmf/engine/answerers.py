@@ -1,8 +1,8 @@
-"""Evaluation in which nothing is embedded twice.
+"""Evaluation that embeds every video once.
 
-A branch's tokens of a video do not depend on the episode: only on the video and, for a method that gives prompts, on
-the video's prompt. So each is made once, before the episodes are answered, and gathered from then on: for 10,000
-episodes of 240 videos that is 40 times less work than making them in every episode again.
+A branch's tokens of a video depend on the video and, for a method with prompts, on the video's prompt, but not on the
+episode. They are computed once, before the episodes are answered, and then looked up: for 10,000 episodes of 240 videos
+this is 40 times less work than embedding every video in every episode.
 """
 
 import copy
@@ -26,44 +26,44 @@ from mdmf.structures import Episode, EpisodeOutput
 
 @dataclass(frozen=True)
 class EpisodeBatch:
-    """Some episodes of a bank, without labels: as rows and, for who asks, with their features."""
+    """A batch of episodes of a bank, without labels: positions of the videos and, on demand, their features."""
 
     rows: EpisodeRows
     bank: FeatureBank
 
     @cached_property
     def episode(self) -> Episode:
-        """The features, gathered once for all models; no label and no class id is in it."""
+        """The episodes with their features, without labels and class ids; gathered once for all models."""
         return replace(self.bank.episode(self.rows), query_labels=None, class_ids=None)
 
     @cached_property
     def support(self) -> Tensor:
-        """(E, N, K), where the support videos stand in the bank."""
+        """(E, N, K), positions of the support videos in the bank."""
         return self._on_device(self.bank.positions(self.rows.support_rows))
 
     @cached_property
     def query(self) -> Tensor:
-        """(E, Q), where the query videos stand in the bank."""
+        """(E, Q), positions of the query videos in the bank."""
         return self._on_device(self.bank.positions(self.rows.query_rows))
 
     @cached_property
     def class_ids(self) -> Tensor:
-        """(E, N), for the classes' text."""
+        """(E, N), class ids of the split, which index the class text."""
         return self._on_device(self.rows.class_ids)
 
     @cached_property
     def draws(self) -> Tensor:
-        """(E, Q) uniform numbers, made with the episodes."""
+        """(E, Q), uniform numbers drawn with the episodes, for the prompt selector."""
         return self._on_device(self.rows.query_draws)
 
     @cached_property
     def support_present(self) -> dict[str, Tensor]:
-        """See `Episode`."""
+        """`Episode.support_present`."""
         return self.bank.presence(self.rows.support_rows)
 
     @cached_property
     def query_present(self) -> dict[str, Tensor]:
-        """See `Episode`."""
+        """`Episode.query_present`."""
         return self.bank.presence(self.rows.query_rows)
 
     def _on_device(self, values: np.ndarray) -> Tensor:
@@ -71,10 +71,10 @@ class EpisodeBatch:
 
 
 class Answerer(ABC):
-    """Answers a bank's episodes as a model in evaluation mode would; it must not outlive a training step."""
+    """Answers the episodes of a bank with a model in evaluation mode; invalid after a training step."""
 
-    def prepare(self, rows: EpisodeRows, *, progress: str | None = None) -> None:  # noqa: B027 (nothing is enough)
-        """Do what can be done at once for many episodes that will come; nothing by default."""
+    def precompute(self, rows: EpisodeRows, *, progress: str | None = None) -> None:  # noqa: B027 (optional)
+        """Compute what the answers to these episodes share; `progress` is the title of a progress bar."""
 
     @abstractmethod
     def __call__(self, batch: EpisodeBatch) -> EpisodeOutput:
@@ -82,35 +82,35 @@ class Answerer(ABC):
 
 
 def answerer(model: nn.Module, bank: FeatureBank, *, precision: str = "float32") -> Answerer:
-    """How a model in evaluation mode answers a bank's episodes: from a cache where there is something to keep.
+    """The answerer of a model: with a cache of tokens where the method allows it, else by calling the model.
 
     Args:
-        precision: of the weights that make tokens, `float32` or `bfloat16`; distances are float32 in any case.
+        precision: of the weights that embed videos, `float32` or `bfloat16`; distances are always float32.
     """
     if isinstance(model, TextAtTest):
-        return _WithText(model, answerer(model.model, bank, precision=precision))
-    if not isinstance(model, Method) or not _answers_by_tokens(model) or bank.n_variants > 1:
-        return _Called(model)
+        return _TextAnswerer(model, answerer(model.model, bank, precision=precision))
+    if not isinstance(model, Method) or not _has_cacheable_tokens(model) or bank.n_variants > 1:
+        return _DirectAnswerer(model)
     prompts = None
     if model.selector is not None:
         if bank.class_text is None or not model.selector.chooses_class:
-            return _Called(model)
+            return _DirectAnswerer(model)
         prompts = ChosenPrompts(model.selector, bank, source=model.prompt_source)
     dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
     return CachedAnswerer(model, bank, prompts=prompts, dtype=dtype)
 
 
-def _answers_by_tokens(model: Method) -> bool:
-    """Whether the answers are those of `compare` on the branches' tokens of single videos, and some can be kept.
+def _has_cacheable_tokens(model: Method) -> bool:
+    """Whether a method embeds single videos with trained weights, and answers by `compare` on their tokens.
 
-    A subclass with a `forward` of its own, or an `embed` of whole episodes, is called.
+    It does not if it overrides `forward`, or `embed` of whole episodes.
     """
-    is_skeleton = type(model).forward is Method.forward and type(model).embed is Method.embed
-    return is_skeleton and model.has_weights and not model.adapts_at_test
+    overrides = type(model).forward is not Method.forward or type(model).embed is not Method.embed
+    return not overrides and model.has_weights and not model.adapts_at_test
 
 
-class _Called(Answerer):
-    """Calls the model: it has nothing to embed, or nothing that could be kept."""
+class _DirectAnswerer(Answerer):
+    """Calls the model on every batch."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
@@ -120,28 +120,28 @@ class _Called(Answerer):
         return output.detach()
 
 
-class _WithText(Answerer):
-    """Combines the answers of another answerer with those of the class text."""
+class _TextAnswerer(Answerer):
+    """Combines the output of another answerer with that of the class text."""
 
     def __init__(self, model: TextAtTest, inner: Answerer) -> None:
         self.model, self.inner = model, inner
 
-    def prepare(self, rows: EpisodeRows, *, progress: str | None = None) -> None:
-        self.inner.prepare(rows, progress=progress)
+    def precompute(self, rows: EpisodeRows, *, progress: str | None = None) -> None:
+        self.inner.precompute(rows, progress=progress)
 
     def __call__(self, batch: EpisodeBatch) -> EpisodeOutput:
         return self.model.combine(self.inner(batch), batch.episode)
 
 
 class ChosenPrompts:
-    """Which class's prompt each video of an episode is given; the prompts are numbered by class of the split.
+    """The class whose prompt each video of an episode is given; prompts are numbered by the class ids of the split.
 
-    The number after the last class stands for the zero vector of a selector that is off.
+    The number after the last class is the zero vector of a selector with mode `off`.
 
     Args:
         selector: in evaluation mode; it must choose a class (not `expect`, which mixes prompts).
-        bank: the features of the split, with its class text.
-        source: by whose frames the selector chooses.
+        bank: features of the split, with its class text.
+        source: source of the frames that the selector compares with the text.
     """
 
     def __init__(self, selector: PromptSelector, bank: FeatureBank, *, source: str) -> None:
@@ -153,8 +153,8 @@ class ChosenPrompts:
         self._scores = TokenCache(bank.n_videos, self._score, device=bank.device)
 
     def labels(self, batch: EpisodeBatch) -> Tensor:
-        """(E, Q), 0..N-1: the class chosen for each query by a selector that is not off."""
-        self._scores.prepare(batch.query)
+        """(E, Q), 0..N-1: the class chosen for each query; not for the mode `off`."""
+        self._scores.compute(batch.query)
         scores = self._scores.tokens("scores", batch.query)  # (E, Q, C)
         classes = batch.class_ids[:, None].expand(-1, scores.shape[1], -1)  # (E, Q, N)
         return self.selector.choose(self.selector.posterior_of(scores.gather(2, classes)), batch.draws)
@@ -166,20 +166,20 @@ class ChosenPrompts:
         return batch.class_ids.gather(1, self.labels(batch))
 
     def _score(self, positions: Tensor) -> dict[str, Tensor]:
-        """How well videos (B,) fit the text of every class: (B, C)."""
+        """Similarity (B, C) of videos at positions (B,) to the text of every class."""
         frames = self.bank.features_at(positions.cpu().numpy())[self.source]
         return {"scores": self.selector.scores(self.class_text[None], frames[None])[0]}
 
 
 class CachedAnswerer(Answerer):
-    """Answers episodes as a method would, from tokens that are made once per video (and prompt).
+    """Answers episodes from tokens that are computed once per video (and prompt).
 
     Args:
         model: in evaluation mode.
-        bank: the features of the split.
-        prompts: chooses prompts, for a method that gives prompts to videos.
-        dtype: of weights and features where videos are embedded.
-        max_bytes: see `TokenCache`.
+        bank: features of the split.
+        prompts: prompts of the videos, for a method with a prompt selector.
+        dtype: of the weights and features that videos are embedded with.
+        max_bytes: size of the `TokenCache`.
     """
 
     def __init__(
@@ -197,15 +197,15 @@ class CachedAnswerer(Answerer):
         n_keys = bank.n_videos * (1 if prompts is None else len(prompts.vectors))
         self._tokens = TokenCache(n_keys, self._embed, device=bank.device, max_bytes=max_bytes)
 
-    def prepare(self, rows: EpisodeRows, *, progress: str | None = None) -> None:
-        """Embed every video, with every prompt that it will be given."""
+    def precompute(self, rows: EpisodeRows, *, progress: str | None = None) -> None:
+        """Embed every video of the episodes, with each of its prompts."""
         support, query = self._keys(EpisodeBatch(rows, self.bank))
-        self._tokens.prepare_ahead(torch.cat([support.flatten(), query.flatten()]), progress=progress)
+        self._tokens.precompute(torch.cat([support.flatten(), query.flatten()]), progress=progress)
 
     def __call__(self, batch: EpisodeBatch) -> EpisodeOutput:
         """The method's output for a batch of episodes."""
         support, query = self._keys(batch)
-        self._tokens.prepare(torch.cat([support.flatten(), query.flatten()]))
+        self._tokens.compute(torch.cat([support.flatten(), query.flatten()]))
         outputs = self.model.compare(
             {branch: (self._gather(branch, support), self._gather(branch, query)) for branch in self._branches},
             class_text=None if self.bank.class_text is None else self.bank.class_text[batch.class_ids],
@@ -215,7 +215,7 @@ class CachedAnswerer(Answerer):
         return self.model.conclude(outputs)
 
     def _keys(self, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
-        """A number for each video, and its prompt if it is given one: support (E, N, K) and query (E, Q)."""
+        """Cache keys of the videos (with their prompts): support (E, N, K) and query (E, Q)."""
         if self.prompts is None:
             return batch.support, batch.query
         n_prompts = len(self.prompts.vectors)
@@ -223,18 +223,22 @@ class CachedAnswerer(Answerer):
         return support, batch.query * n_prompts + self.prompts.of_queries(batch)
 
     def _embed(self, keys: Tensor) -> dict[str, Tensor]:
-        """Tokens of every branch, by branch and name: (B, ...)."""
+        """`<branch> <name>` -> tokens (B, ...) of every branch for keys (B,)."""
         if self.prompts is None:
             features = self._features(keys)
-            made = {name: branch.embed(features) for name, branch in self._branches.items()}
+            tokens_of = {name: branch.embed(features) for name, branch in self._branches.items()}
         else:
             n_prompts = len(self.prompts.vectors)
             positions, place = (keys // n_prompts).unique_consecutive(return_inverse=True)
             features = self._features(positions)
             vectors = self.prompts.vectors[keys % n_prompts].to(self._dtype)
-            made = {name: branch.embed_prompted(features, vectors, place) for name, branch in self._branches.items()}
-        self._token_names = {branch: list(tokens) for branch, tokens in made.items()}
-        return {f"{branch} {name}": value.float() for branch, tokens in made.items() for name, value in tokens.items()}
+            tokens_of = {
+                name: branch.embed_prompted(features, vectors, place) for name, branch in self._branches.items()
+            }
+        self._token_names = {branch: list(tokens) for branch, tokens in tokens_of.items()}
+        return {
+            f"{branch} {name}": value.float() for branch, tokens in tokens_of.items() for name, value in tokens.items()
+        }
 
     def _gather(self, branch: str, keys: Tensor) -> Tokens:
         return {name: self._tokens.tokens(f"{branch} {name}", keys) for name in self._token_names[branch]}

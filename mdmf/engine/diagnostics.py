@@ -1,6 +1,6 @@
-"""How the branches of a method compare: is the one that is trusted the one that is right?
+"""Diagnostics of a method's branches: calibration, and whether the trusted branch is the correct one.
 
-All arrays hold n episodes of Q queries. A prediction is the class of the largest posterior, the first of equal ones.
+Arrays are of n episodes of Q queries. A prediction is the class of the largest posterior, the first of equal ones.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from mdmf.structures import TAUGHT_BY_NONE, TAUGHT_BY_SEVERAL
 
 
 def expected_calibration_error(posterior: np.ndarray, labels: np.ndarray, *, n_bins: int = 15) -> float:
-    """Mean distance of accuracy and confidence over bins of confidence, Σ share_b |accuracy_b - confidence_b|.
+    """Mean difference of accuracy and confidence over bins of confidence, Σ share_b |accuracy_b - confidence_b|.
 
     Guo et al., On Calibration of Modern Neural Networks, 2017, Eq. 5.
 
@@ -27,7 +27,7 @@ def expected_calibration_error(posterior: np.ndarray, labels: np.ndarray, *, n_b
         A share, in [0, 1].
     """
     bins = calibration_curve(posterior, labels, n_bins=n_bins)
-    return sum(one["n"] * abs(one["accuracy"] - one["confidence"]) for one in bins) / labels.size
+    return sum(b["n"] * abs(b["accuracy"] - b["confidence"]) for b in bins) / labels.size
 
 
 def calibration_curve(posterior: np.ndarray, labels: np.ndarray, *, n_bins: int = 15) -> list[dict[str, Any]]:
@@ -39,24 +39,24 @@ def calibration_curve(posterior: np.ndarray, labels: np.ndarray, *, n_bins: int 
         n_bins: bins of equal width over (0, 1], right edges inclusive.
 
     Returns:
-        For each bin with queries, in order: `lower` and `upper` edge, queries `n`, and their `accuracy` and mean
-        `confidence` as shares.
+        For each bin with queries, in order: edges `lower` and `upper`, number of queries `n`, and their `accuracy` and
+        mean `confidence` as shares.
     """
     confidence = posterior.max(axis=-1).ravel()
-    is_right = (posterior.argmax(axis=-1) == labels).ravel()
+    is_correct = (posterior.argmax(axis=-1) == labels).ravel()
     edges = np.arange(n_bins + 1) / n_bins
-    # Compared in the posterior's own precision: 0.2 in single precision lies above 0.2 in double, 1.0000001 is a 1.
+    # In the precision of the posterior: 0.2 in single precision is larger than 0.2 in double, and 1.0000001 is 1.
     bins = np.searchsorted(edges.astype(confidence.dtype), confidence, side="left") - 1
     bins = bins.clip(0, n_bins - 1)
     return [
         {
-            "lower": float(edges[one]),
-            "upper": float(edges[one + 1]),
-            "n": int((bins == one).sum()),
-            "accuracy": float(is_right[bins == one].mean()),
-            "confidence": float(confidence[bins == one].mean(dtype=np.float64)),
+            "lower": float(edges[b]),
+            "upper": float(edges[b + 1]),
+            "n": int((bins == b).sum()),
+            "accuracy": float(is_correct[bins == b].mean()),
+            "confidence": float(confidence[bins == b].mean(dtype=np.float64)),
         }
-        for one in np.unique(bins)
+        for b in np.unique(bins)
     ]
 
 
@@ -67,27 +67,27 @@ def reliability(
     trust: Mapping[str, np.ndarray] | None = None,
     teacher: np.ndarray | None = None,
 ) -> Reliability:
-    """Is the branch that is trusted right, where one branch is right and another is wrong?
+    """How often the trusted branch, or the teacher, is correct where one branch is correct and another is wrong.
 
     Args:
         posteriors: branch -> (n, Q, N), two branches or more.
         labels: (n, Q).
-        trust: branch -> (n, Q), larger is more trusted; None: the largest posterior of each branch.
+        trust: branch -> (n, Q), larger is more trusted; default: the largest posterior of each branch.
         teacher: (n, Q), index of the teaching branch in the order of `posteriors`; -1: none teaches, -2: several do.
     """
     if trust is None:
         trust = {branch: posterior.max(axis=-1) for branch, posterior in posteriors.items()}
     predictions = np.stack([posterior.argmax(axis=-1) for posterior in posteriors.values()])  # (M, n, Q)
-    is_right = predictions == labels
-    decidable = is_right.any(axis=0) & ~is_right.all(axis=0)
+    is_correct = predictions == labels
+    decidable = is_correct.any(axis=0) & ~is_correct.all(axis=0)
     trusts = np.stack([trust[branch] for branch in posteriors])
-    is_trusted = trusts == trusts.max(axis=0)  # more than one where trust is equal
-    by_trust = (is_trusted & is_right).sum(axis=0) / is_trusted.sum(axis=0)
+    is_trusted = trusts == trusts.max(axis=0)  # several branches where trust is equal
+    by_trust = (is_trusted & is_correct).sum(axis=0) / is_trusted.sum(axis=0)
     trust_percent, trust_interval = _percent_and_interval(by_trust[decidable])
     teacher_percent, teacher_interval, n_taught = None, None, None
     if teacher is not None:
         taught = decidable & (teacher >= 0)
-        by_teacher = np.take_along_axis(is_right, np.maximum(teacher, 0)[None], axis=0)[0][taught]
+        by_teacher = np.take_along_axis(is_correct, np.maximum(teacher, 0)[None], axis=0)[0][taught]
         teacher_percent, teacher_interval = _percent_and_interval(by_teacher)
         n_taught = len(by_teacher)
     return Reliability(
@@ -104,26 +104,25 @@ def reliability(
 def gain_correlation(
     weights: Mapping[str, np.ndarray], posteriors: Mapping[str, np.ndarray], labels: np.ndarray
 ) -> float | None:
-    """Does fusion give a branch more weight where it gains? Pearson's correlation over queries, mean over branches.
+    """Pearson's correlation of a branch's fusion weight and its gain over queries, mean over branches.
 
-    The gain of a branch on a query is 1 where it alone is right, -1 where it alone is wrong, and between where some of
-    the others are: whether it is right, less the share of the others that are. Of two branches both have the same
-    correlation.
+    The gain of a branch on a query is 1 or 0, whether it is correct, minus the share of the other branches that are
+    correct: 1 where it alone is correct, -1 where it alone is wrong. Both of two branches have the same correlation.
 
     Args:
-        weights: branch -> (n, Q), its weight in fusion.
+        weights: branch -> (n, Q), fusion weight.
         posteriors: branch -> (n, Q, N), two branches or more.
         labels: (n, Q).
 
     Returns:
-        In [-1, 1]; None where a branch's weight or gain is the same for all queries.
+        In [-1, 1]; None if the weight or the gain of a branch is the same for all queries.
     """
-    is_right = {name: (posterior.argmax(axis=-1) == labels).astype(float) for name, posterior in posteriors.items()}
-    n_right, n_others = sum(is_right.values()), len(is_right) - 1
+    is_correct = {name: (posterior.argmax(axis=-1) == labels).astype(float) for name, posterior in posteriors.items()}
+    n_correct, n_others = sum(is_correct.values()), len(is_correct) - 1
     correlations = []
-    for branch in list(is_right)[: 1 if n_others == 1 else None]:
-        gain = _standard(is_right[branch] - (n_right - is_right[branch]) / n_others)
-        weight = _standard(weights[branch])
+    for branch in list(is_correct)[: 1 if n_others == 1 else None]:
+        gain = _standardized(is_correct[branch] - (n_correct - is_correct[branch]) / n_others)
+        weight = _standardized(weights[branch])
         if gain is None or weight is None:
             return None
         correlations.append(np.clip((gain * weight).mean(), -1, 1))
@@ -149,29 +148,29 @@ def diagnose(
     fusion_weight: Mapping[str, np.ndarray] | None = None,
     teacher: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """All of the above for one method, as plain values for a result file.
+    """All diagnostics of one method, as plain values for a result file.
 
     Args:
-        posterior: (n, Q, N), fused.
+        posterior: (n, Q, N), fused posterior.
         branch_posteriors: branch -> (n, Q, N).
         labels: (n, Q).
-        fusion_weight: branch -> (n, Q), which is then its trust; None: trust is the largest posterior.
+        fusion_weight: branch -> (n, Q), the trust in it; default: the largest posterior of each branch.
         teacher: (n, Q), index of the teaching branch; -1: none teaches, -2: several do.
 
     Returns:
-        `calibration_error` {`fused` and each branch: share}; with two branches or more `reliability`, the
-        values of a `Reliability`; `gain_correlation`, None without fusion weights; with a teacher `taught_share`.
+        `calibration_error` {`fused` and each branch: share}; `gain_correlation`, None without fusion weights; with two
+        branches or more, `reliability` (the values of a `Reliability`); with a teacher, `taught_share`.
     """
     diagnosis: dict[str, Any] = {
         "calibration_error": {
-            name: expected_calibration_error(one, labels)
-            for name, one in {"fused": posterior, **branch_posteriors}.items()
+            name: expected_calibration_error(values, labels)
+            for name, values in {"fused": posterior, **branch_posteriors}.items()
         },
         "gain_correlation": None,
     }
     if len(branch_posteriors) > 1:
-        report = reliability(branch_posteriors, labels, trust=fusion_weight, teacher=teacher)
-        diagnosis["reliability"] = report.as_json()
+        record = reliability(branch_posteriors, labels, trust=fusion_weight, teacher=teacher)
+        diagnosis["reliability"] = record.as_json()
         if fusion_weight is not None:
             diagnosis["gain_correlation"] = gain_correlation(fusion_weight, branch_posteriors, labels)
     if teacher is not None:
@@ -187,11 +186,11 @@ def _percent_and_interval(scores: np.ndarray) -> tuple[float, float] | tuple[Non
     return 100 * share, 100 * wilson_half_width(share, len(scores))
 
 
-def _standard(values: np.ndarray) -> np.ndarray | None:
-    """Values with mean 0 and variance 1; None if they are all the same."""
+def _standardized(values: np.ndarray) -> np.ndarray | None:
+    """Values scaled to mean 0 and variance 1; None if all are equal."""
     values = values.astype(np.float64)
     spread = np.ptp(values)
     if spread == 0:
         return None
-    scaled = (values - values.min()) / spread  # so that the square of a tiny spread does not vanish
+    scaled = (values - values.min()) / spread  # first to [0, 1]: the square of a tiny spread would be 0
     return (scaled - scaled.mean()) / scaled.std()

@@ -1,4 +1,4 @@
-"""The test protocol: models answer the same episodes, batch by batch (docs/methods.md, section 7)."""
+"""Evaluation: models answer the same episodes, batch by batch (docs/methods.md, section 7)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from mdmf.structures import EpisodeOutput
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All models' answers to the same episodes."""
+    """Answers of several models to the same episodes."""
 
     episodes: EpisodeRows
     answers: dict[str, Answers]
 
     def accuracy(self, model: str) -> Accuracy:
-        """Accuracy of one model over the episodes."""
+        """Accuracy of one model."""
         return episode_accuracy(self.answers[model].predictions, self.episodes.query_labels)
 
     def branch_accuracies(self, model: str) -> dict[str, Accuracy]:
@@ -38,21 +38,22 @@ class Evaluation:
 def _posterior(logits: Tensor) -> np.ndarray:
     posterior = logits.float().softmax(dim=-1)
     if not posterior.isfinite().all():
-        raise ValueError("a model gave logits that are not finite; its weights may have diverged in training")
+        raise ValueError("a model returned logits that are not finite; its weights may have diverged in training")
     return posterior.cpu().numpy()
 
 
 def _answers(outputs: list[EpisodeOutput]) -> Answers:
-    def joined(parts: list[Tensor]) -> np.ndarray:
-        return np.concatenate([_posterior(part) for part in parts])
+    def posteriors(logits: list[Tensor]) -> np.ndarray:
+        return np.concatenate([_posterior(batch) for batch in logits])
 
     teachers = [output.teacher for output in outputs if output.teacher is not None]
-    posterior = joined([output.logits for output in outputs])
+    posterior = posteriors([output.logits for output in outputs])
     return Answers(
         posterior=posterior,
         predictions=posterior.argmax(axis=-1),
         branch_posteriors={
-            branch: joined([output.branch_logits[branch] for output in outputs]) for branch in outputs[0].branch_logits
+            branch: posteriors([output.branch_logits[branch] for output in outputs])
+            for branch in outputs[0].branch_logits
         },
         teacher=torch.cat(teachers).cpu().numpy().astype(np.int8) if teachers else None,
         fusion_weights={
@@ -71,27 +72,27 @@ def evaluate(
     progress: str | None = None,
     precision: str = "float32",
 ) -> Evaluation:
-    """Let every model answer the same episodes.
+    """The answers of every model to the same episodes.
 
-    A model never sees a label or a class id; every model is put into evaluation mode and left in its own.
+    A model never sees a label or a class id. Models run in evaluation mode; their own mode is restored.
 
     Args:
         models: name in tables -> model.
-        bank: the features of the videos.
+        bank: features of the videos.
         rows: the episodes, such as `sampler.batch(0, n_episodes)`.
-        batch_episodes: answered at once; changes no result.
+        batch_episodes: episodes per batch; changes no result.
         progress: title of a progress bar; None shows none.
         precision: of the weights that embed videos, `float32` or `bfloat16`.
     """
     modes = {name: model.training for name, model in models.items()}
     for model in models.values():
         model.eval()
-    # A method that adapts to an episode needs features that gradients may pass.
+    # A method that adapts to an episode needs gradients, which inference mode forbids.
     adapts = any(getattr(part, "adapts_at_test", False) for model in models.values() for part in model.modules())
     with torch.no_grad() if adapts else torch.inference_mode():
         answers = {name: answerer(model, bank, precision=precision) for name, model in models.items()}
         for name, answer in answers.items():
-            answer.prepare(rows, progress=None if progress is None else f"{progress}: videos of {name}")
+            answer.precompute(rows, progress=None if progress is None else f"{progress}: videos of {name}")
         outputs: dict[str, list[EpisodeOutput]] = {name: [] for name in models}
         with tqdm(total=len(rows), desc=progress, unit="episode", disable=progress is None) as bar:
             for start in range(0, len(rows), batch_episodes):

@@ -1,4 +1,4 @@
-"""Numbers of a test: accuracy with its interval, per class and per branch."""
+"""Accuracy with its interval, and accuracy per class."""
 
 from dataclasses import dataclass
 
@@ -27,10 +27,12 @@ def episode_accuracy(predictions: np.ndarray, labels: np.ndarray) -> Accuracy:
         labels: (n, Q).
 
     Raises:
-        ValueError: for fewer than two episodes, which have no spread, or shapes that differ.
+        ValueError: for fewer than two episodes, or different shapes.
     """
     if predictions.shape != labels.shape:
-        raise ValueError(f"expected predictions and labels of one shape, got {predictions.shape} and {labels.shape}")
+        raise ValueError(
+            f"expected predictions and labels of the same shape, got {predictions.shape} and {labels.shape}"
+        )
     if len(labels) < 2:
         raise ValueError(f"an interval needs at least 2 episodes, got {len(labels)}")
     per_episode = 100.0 * (predictions == labels).mean(axis=1)
@@ -40,15 +42,15 @@ def episode_accuracy(predictions: np.ndarray, labels: np.ndarray) -> Accuracy:
 def class_accuracy(
     predictions: np.ndarray, labels: np.ndarray, class_ids: np.ndarray, n_classes: int
 ) -> list[float | None]:
-    """Accuracy in percent of the queries of each class; None for a class that was never asked.
+    """Accuracy in percent of the queries of each class; None for a class without queries.
 
     Args:
         predictions: (n, Q) labels.
         labels: (n, Q).
-        class_ids: (n, N), the class behind each label.
+        class_ids: (n, N), class id of each label.
         n_classes: C.
     """
     true_class = np.take_along_axis(class_ids, labels, axis=1).ravel()
-    n_asked = np.bincount(true_class, minlength=n_classes)
-    n_right = np.bincount(true_class, weights=(predictions == labels).ravel(), minlength=n_classes)
-    return [float(100 * right / asked) if asked else None for right, asked in zip(n_right, n_asked, strict=True)]
+    n_queries = np.bincount(true_class, minlength=n_classes)
+    n_correct = np.bincount(true_class, weights=(predictions == labels).ravel(), minlength=n_classes)
+    return [float(100 * correct / n) if n else None for correct, n in zip(n_correct, n_queries, strict=True)]

@@ -1,9 +1,9 @@
-"""The test command: the model and the baselines answer the same episodes; numbers and raw answers are kept."""
+"""Testing: the model and its baselines answer the same episodes; their numbers and raw answers are written."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from mdmf.engine.checkpoint import load_weights
 from mdmf.engine.diagnostics import diagnose
 from mdmf.engine.evaluator import Evaluation, evaluate
 from mdmf.engine.metrics import Accuracy, class_accuracy, episode_accuracy
-from mdmf.engine.run_folder import environment
+from mdmf.engine.run_folder import RunFolder, environment
 from mdmf.engine.workspace import Workspace
 from mdmf.files import file_sha256, json_sha256
 from mdmf.models.text_at_test import TextAtTest, combine_with_text
@@ -32,7 +32,7 @@ TEXT_WEIGHTS = tuple(round(0.1 * tenth, 1) for tenth in range(11))
 
 
 class Protocol(ProtocolRecord):
-    """What is asked: a split's episodes of one size."""
+    """The episodes of a test: their split, size and number, and the settings that differ from those of training."""
 
     @classmethod
     def of(
@@ -41,20 +41,19 @@ class Protocol(ProtocolRecord):
         """The protocol of an experiment's settings.
 
         Args:
-            trained_with: the settings of the run that is tested; what differs from them in data or model is named.
-            checkpoint: weights that are tested in the place of the run's own.
+            trained_with: settings of the tested run; differences of data or model become part of the name.
+            checkpoint: weights that are tested instead of those of the run.
         """
         evaluation, episode, corrupt = settings.evaluation, settings.episode, settings.corrupt
         corruptions = [f"{source}:{text}" for source in settings.sources if (text := corrupt.of(source))]
         corruptions += [f"seed:{corrupt.seed}"] if corruptions and corrupt.seed else []
         has_other_data = trained_with is not None and _data_key(settings) != _data_key(trained_with)
-        models = (
-            []
-            if checkpoint is None
-            else [f"{checkpoint.stem}-{hashlib.sha256(str(checkpoint.resolve()).encode()).hexdigest()[:6]}"]
-        )
-        key = _key(settings.model, exclude={"text_weight"})  # the text at test has its own place in the name
-        models += [key] if trained_with and key != _key(trained_with.model, exclude={"text_weight"}) else []
+        models = []
+        if checkpoint is not None:
+            models.append(f"{checkpoint.stem}-{hashlib.sha256(str(checkpoint.resolve()).encode()).hexdigest()[:6]}")
+        model_key = _key(settings.model, exclude={"text_weight"})  # text_weight is a field of the protocol
+        if trained_with is not None and model_key != _key(trained_with.model, exclude={"text_weight"}):
+            models.append(model_key)
         return cls(
             split=evaluation.split,
             n_way=evaluation.n_way or episode.n_way,
@@ -69,19 +68,19 @@ class Protocol(ProtocolRecord):
             other_model="-".join(models),
         )
 
-    def beside(self, folder: Path, settings: Settings, checkpoint: Path | None) -> Protocol:
-        """This protocol, or, where the folder holds its result for other settings or weights, one named by its own."""
+    def without_overwriting(self, folder: Path, settings: Settings, checkpoint: Path | None) -> Protocol:
+        """This protocol, or one with another name if `folder` has its result for other settings or weights."""
         files = ResultFiles(folder, self.name)
         result = find_result(files, settings)
         weights = None if checkpoint is None or not checkpoint.is_file() else file_sha256(checkpoint)
         if not files.result.is_file() or (result is not None and result.checkpoint_sha256 == weights):
             return self
-        key = json_sha256([_deciding(settings.model_dump(mode="json")), weights])[:6]
+        key = json_sha256([_result_settings(settings), weights])[:6]
         return self.model_copy(update={"other_data": f"{settings.data.name}-{key}"})
 
     @property
     def name(self) -> str:
-        """For file names: what is not the default is named."""
+        """Name of the test in file names: way, shot, and all that differs from the defaults."""
         parts = [f"{self.n_way}way", f"{self.n_shot}shot"]
         parts += [] if self.n_query == 1 else [f"{self.n_query}query"]
         parts += [] if self.n_episodes == STANDARD_EPISODES else [f"{self.n_episodes}episodes"]
@@ -95,7 +94,7 @@ class Protocol(ProtocolRecord):
 
 
 def _data_key(settings: Settings) -> str:
-    """Names the videos, classes, splits and prompts of an experiment; how they are read does not count."""
+    """Hash of the settings of videos, classes, splits and prompts; settings of how they are read are left out."""
     data = settings.data.model_dump(mode="json", exclude={"n_workers", "decoder"})
     sources = {
         name: source.model_dump(mode="json", exclude={"store", "encoder"}) for name, source in settings.sources.items()
@@ -111,37 +110,26 @@ def run_test(workspace: Workspace, *, checkpoint: Path | None, folder: Path, pro
     """Test the model of the settings and its baselines; write `test_<protocol>.json` and `…_episodes.npz`.
 
     Args:
-        workspace: of the settings.
-        checkpoint: weights; None for a model that has none to learn.
-        folder: where the result goes.
-        protocol: of the settings.
+        workspace: data and settings of the experiment.
+        checkpoint: weights; None for a model without trained weights.
+        folder: folder of the two files.
+        protocol: protocol of the settings.
 
     Returns:
-        The result as it is written.
+        The written result.
 
     Raises:
         FileNotFoundError: if the checkpoint does not exist.
-        ValueError: if a model that learns has no checkpoint, it does not fit, or episodes cannot be drawn.
+        ValueError: if a trained model has no checkpoint, the checkpoint does not fit, or episodes cannot be drawn.
     """
     settings = workspace.settings
-    method = workspace.method
-    _check_checkpoint(method, checkpoint)  # before anything is encoded
-    check_corruptions(workspace)
-    workspace.check_episodes(protocol.split, n_way=protocol.n_way, n_shot=protocol.n_shot, n_query=protocol.n_query)
+    _check_checkpoint(workspace.method, checkpoint)  # before anything is encoded
+    check_test(workspace, protocol)
     sampler = _sampler(workspace, protocol, split=protocol.split, of_test=True)
     device = resolve_device(settings.training.device)
-    model: nn.Module = workspace.model()
-    if method.is_trained and checkpoint is not None:
-        load_weights(checkpoint, model)
-    model.to(device)
-    text_weight = settings.model.text_weight
-    if text_weight == "val":
-        text_weight = choose_text_weight(model, workspace, protocol)
-    if text_weight:
-        model = TextAtTest(model, workspace.text_model().to(device), weight=text_weight)
+    model, text_weight = _tested_model(workspace, protocol, checkpoint, device)
     *baselines, name = workspace.methods
-    models: dict[str, nn.Module] = {baseline: workspace.model(baseline).to(device) for baseline in baselines}
-    models[name] = model
+    models = {baseline: workspace.model(baseline).to(device) for baseline in baselines} | {name: model}
     bank = workspace.bank(protocol.split, device=device, of_test=True)
     evaluation = evaluate(
         models,
@@ -172,50 +160,83 @@ def run_test(workspace: Workspace, *, checkpoint: Path | None, folder: Path, pro
     return result
 
 
+def _tested_model(
+    workspace: Workspace, protocol: Protocol, checkpoint: Path | None, device: torch.device
+) -> tuple[nn.Module, float]:
+    """The model with its weights and, if the settings ask for it, with text at test; and the weight of the text."""
+    model: nn.Module = workspace.model()
+    if workspace.method.is_trained and checkpoint is not None:
+        load_weights(checkpoint, model)
+    model.to(device)
+    text_weight = workspace.settings.model.text_weight
+    if text_weight == "val":
+        text_weight = choose_text_weight(model, workspace, protocol)
+    if text_weight:
+        model = TextAtTest(model, workspace.text_model().to(device), weight=text_weight)
+    return model, text_weight
+
+
 def _missing_shares(bank: FeatureBank, evaluation: Evaluation) -> dict[str, float]:
-    """source -> share of the queries that have no features of it; a source that every video has is not named."""
+    """source -> share of the queries without its features, for the sources that some videos lack."""
     presence = bank.presence(evaluation.episodes.query_rows)
     return {source: float((~present).float().mean()) for source, present in presence.items()}
 
 
 def check_corruptions(workspace: Workspace) -> None:
-    """See before any work whether what is to be corrupted is looked at.
+    """Check that every corrupted source is used by a tested model.
 
     Raises:
-        ValueError: if it is not.
+        ValueError: if one is not.
     """
     for source in workspace.settings.corrupt.by_source:
         if source not in workspace.sources:
-            raise ValueError(f"corrupt.{source} is set, and nothing that is tested looks at {source}")
+            raise ValueError(f"corrupt.{source} is set, but no tested model uses {source}; remove it")
+
+
+def check_test(workspace: Workspace, protocol: Protocol) -> None:
+    """Check corruptions and episodes from settings and index alone, before anything is encoded.
+
+    Raises:
+        ValueError: if a corrupted source is not used, or the episodes cannot be drawn.
+    """
+    check_corruptions(workspace)
+    workspace.check_episodes(protocol.split, n_way=protocol.n_way, n_shot=protocol.n_shot, n_query=protocol.n_query)
+
+
+def result_of_run(run: RunFolder, settings: Settings, open_workspace: Callable[[Settings], Workspace]) -> Result:
+    """The result of a run's best weights: the saved one, if its settings and weights are the same, or a new one."""
+    protocol = Protocol.of(settings, trained_with=run.settings())
+    result = find_result(ResultFiles(run.folder, protocol.name), settings)
+    if result is None or result.checkpoint_sha256 != file_sha256(run.best):
+        result = run_test(open_workspace(settings), checkpoint=run.best, folder=run.folder, protocol=protocol)
+    return result
 
 
 def find_result(files: ResultFiles, settings: Settings) -> Result | None:
-    """A test's result, if it and its episodes are there and of these settings; what decides no number may differ."""
+    """The result of a test with these settings, if its files exist; settings that change no number may differ."""
     try:
         result = read_result(files.result)
+        tested = check_settings(result.settings, source=str(files.result))  # may be those of an earlier version
     except (OSError, ValueError):
         return None
-    try:  # the settings may be those of an earlier version
-        tested = check_settings(result.settings, source=str(files.result))
-    except ValueError:
-        return None
-    same = _deciding(tested.model_dump(mode="json")) == _deciding(settings.model_dump(mode="json"))
-    return result if same and files.episodes.is_file() else None
+    is_same = _result_settings(tested) == _result_settings(settings)
+    return result if is_same and files.episodes.is_file() else None
 
 
-def _deciding(settings: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {name: dict(section) for name, section in settings.items() if name not in ("training", "output")}
-    for section, name in (("data", "n_workers"), ("evaluation", "after_training"), ("evaluation", "batch_episodes")):
-        kept.get(section, {}).pop(name, None)
-    return kept
+def _result_settings(settings: Settings) -> dict[str, Any]:
+    """The settings that can change a number of a test."""
+    no_effect = {"data": {"n_workers"}, "evaluation": {"after_training", "batch_episodes"}}
+    return settings.model_dump(mode="json", exclude={"training": True, "output": True, **no_effect})
 
 
 def _check_checkpoint(method: MethodSettings, checkpoint: Path | None) -> None:
-    if method.is_trained and checkpoint is None:
+    if not method.is_trained:
+        return
+    if checkpoint is None:
         raise ValueError(
-            f"model {method.table_name!r} learns and needs a checkpoint: give --run or --ckpt, or train it first"
+            f"model {method.table_name!r} is trained and needs a checkpoint: give --run or --ckpt, or train it first"
         )
-    if method.is_trained and checkpoint is not None and not checkpoint.is_file():
+    if not checkpoint.is_file():
         raise FileNotFoundError(f"no checkpoint at {checkpoint}")
 
 
@@ -231,13 +252,13 @@ def _sampler(workspace: Workspace, protocol: Protocol, *, split: str, of_test: b
 
 
 def choose_text_weight(model: nn.Module, workspace: Workspace, protocol: Protocol) -> float:
-    """The weight of the text at test that is best on val; the smallest of equals. Never looks at test.
+    """The weight of the text at test with the highest accuracy on val; the smallest of equal ones.
 
     Raises:
         ValueError: if val has too few classes or videos for the protocol's episodes.
     """
     settings = workspace.settings
-    bank: FeatureBank = workspace.bank("val", device=resolve_device(settings.training.device))
+    bank = workspace.bank("val", device=resolve_device(settings.training.device))
     sampler = _sampler(workspace, protocol, split="val", of_test=False)
     evaluation = evaluate(
         {"visual": model, "text": workspace.text_model()},
@@ -251,7 +272,7 @@ def choose_text_weight(model: nn.Module, workspace: Workspace, protocol: Protoco
 
 
 def best_text_weight(visual: np.ndarray, text: np.ndarray, labels: np.ndarray) -> float:
-    """The weight with the highest accuracy, from posteriors (n, Q, N) and labels (n, Q)."""
+    """The weight with the highest accuracy; posteriors (n, Q, N), labels (n, Q)."""
     visual_logs, text_logs = (torch.from_numpy(np.log(np.maximum(p, 1e-30))) for p in (visual, text))
     accuracies = [
         episode_accuracy(combine_with_text(visual_logs, text_logs, weight).argmax(dim=-1).numpy(), labels).percent
@@ -286,7 +307,7 @@ def _numbers(evaluation: Evaluation, model: str, class_names: tuple[str, ...], *
 
 
 def _episodes(evaluation: Evaluation, video_ids: np.ndarray) -> Episodes:
-    """The episodes with their own numbering of the videos that occur in them, and the answers."""
+    """Episodes and answers; only the videos that occur are numbered, in the order of their rows."""
     episodes = evaluation.episodes
     rows, place = np.unique(
         np.concatenate([episodes.support_rows.ravel(), episodes.query_rows.ravel()]), return_inverse=True

@@ -1,4 +1,4 @@
-"""The episodic trainer: many small tasks from the training classes, the best weights chosen on val."""
+"""Episodic training: small tasks drawn from the training classes, and the best weights on val."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mdmf.engine.checkpoint import FEATURE_SCALE, NOTES, load_state, save_state,
 from mdmf.engine.evaluator import evaluate
 from mdmf.engine.metrics import Accuracy
 from mdmf.engine.run_folder import RunFolder
-from mdmf.engine.tester import check_corruptions
+from mdmf.engine.tester import Protocol, check_test
 from mdmf.engine.workspace import Workspace
 from mdmf.models.method import Method
 from mdmf.settings import Settings, TrainingSettings
@@ -31,16 +31,19 @@ from mdmf.training_log import TrainingSummary, append_metrics, cut_metrics, writ
 
 logger = logging.getLogger(__name__)
 
-_STEP_SEED_STRIDE = 1_000_003  # a prime: steps of neighbouring seeds never share a random state
+_STEP_SEED_STRIDE = 1_000_003  # a prime, so that steps of neighbouring seeds never share a random state
 
 
 class TrainingFailed(RunFailed):
-    """Training cannot go on: the loss or its gradient is not finite."""
+    """The loss or its gradient is not finite."""
 
 
 @dataclass
 class Progress:
-    """Where training stands, beside weights and optimiser; kept in the resume state."""
+    """Progress of a training, saved in the resume state beside the weights and the optimiser.
+
+    Its attributes are the keys of the saved state, so they must not be renamed.
+    """
 
     step: int = 0
     best_accuracy: float = -1.0
@@ -49,7 +52,7 @@ class Progress:
 
 
 def learning_rate_factor(step: int, settings: TrainingSettings) -> float:
-    """What the learning rate is multiplied by in step 0 … n_steps - 1: linear warm-up, then cosine to 0 or constant."""
+    """Factor on the learning rate in step 0 … n_steps - 1: linear warm-up, then cosine decay to 0, or constant."""
     if step < settings.warmup_steps:
         return (step + 1) / settings.warmup_steps
     if settings.schedule == "constant":
@@ -59,16 +62,16 @@ def learning_rate_factor(step: int, settings: TrainingSettings) -> float:
 
 
 def distill_ramp(step: int, settings: TrainingSettings) -> float:
-    """Factor on λ_kd: rises linearly to 1 over the first share of the steps (constant λ can starve a branch)."""
+    """Factor on λ_kd: rises linearly to 1 over the first share of the steps; a constant λ_kd can starve a branch."""
     n_steps = settings.distill_ramp * settings.n_steps
     return 1.0 if n_steps == 0 else min(1.0, (step + 1) / n_steps)
 
 
 class Trainer:
-    """Trains a model in a run folder; a killed run goes on as if nothing had happened.
+    """Trains a model in a run folder, and resumes a run that was killed.
 
-    Every random number of a step is a function of (seed, step), so the resume state needs no generator states, and the
-    resumed weights equal those of an uninterrupted run bit for bit on one machine and device.
+    All random numbers of a step are functions of (seed, step), so the resume state needs no generator states: on one
+    machine and device, the weights of a resumed run equal those of an uninterrupted run bit for bit.
     """
 
     def __init__(
@@ -85,9 +88,9 @@ class Trainer:
         progress: bool = True,
     ) -> None:
         self.data_fingerprint = data_fingerprint
-        self.settings, self.training, self.run, self.show = settings, settings.training, run, progress
+        self.settings, self.training, self.run, self.show_progress = settings, settings.training, run, progress
         self.device = resolve_device(self.training.device)
-        torch.backends.cudnn.deterministic = True  # else a resumed run on CUDA would not repeat itself
+        torch.backends.cudnn.deterministic = True  # otherwise a resumed run on CUDA could differ
         self.model = model.to(self.device)
         self.train_bank, self.train_sampler = train_bank, train_sampler
         self.val_bank, self.val_sampler = val_bank, val_sampler
@@ -95,33 +98,44 @@ class Trainer:
             model.parameters(), lr=self.training.learning_rate, weight_decay=self.training.weight_decay
         )
         self.progress = Progress()
-        self.write_scalars: Callable[[dict[str, Any]], None] = _tensorboard(run) if settings.output.tensorboard else _no
+        self.write_scalars = _tensorboard_writer(run) if settings.output.tensorboard else None
 
     def resume(self) -> None:
-        """Go on from the last saved state; from the start, if none was saved."""
+        """Continue from the last saved state, or start from the beginning if there is none.
+
+        Raises:
+            ValueError: if the data have changed since the state was saved.
+            FileNotFoundError: if the best weights of the run are missing.
+        """
         if not self.run.state.is_file():
             cut_metrics(self.run.metrics, 0)
             return
         state = load_state(self.run.state, parts=("model", "optimizer", "progress", "data_fingerprint"))
         if state["data_fingerprint"] != self.data_fingerprint:
             raise ValueError(
-                f"the videos, their features or the prompts have changed since {self.run.folder} was started, "
-                f"so it cannot go on as if nothing had happened; start a new run without --resume"
+                f"the videos, their features or the prompts have changed since {self.run.folder} was started; start a "
+                "new run without --resume"
             )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])
         if self.progress.best_step >= 0 and not self.run.best.is_file():
             raise FileNotFoundError(
-                f"{self.run.best} is gone: start a new run, or delete {self.run.state} to begin again"
+                f"{self.run.best} is missing; start a new run, or delete {self.run.state} to start this one again"
             )
         cut_metrics(self.run.metrics, self.progress.step)
-        logger.info("going on after step %d of %d", self.progress.step, self.training.n_steps)
+        logger.info("resuming after step %d of %d", self.progress.step, self.training.n_steps)
 
     def fit(self) -> Progress:
         """Train to the last step, or until val has not improved for `patience` validations."""
         started, first_step = time.perf_counter(), self.progress.step
-        bar = tqdm(total=self.training.n_steps, initial=first_step, desc="training", unit="step", disable=not self.show)
+        bar = tqdm(
+            total=self.training.n_steps,
+            initial=first_step,
+            desc="training",
+            unit="step",
+            disable=not self.show_progress,
+        )
         with bar:
             while self.progress.step < self.training.n_steps and not self._is_out_of_patience():
                 row = self._step()
@@ -142,7 +156,7 @@ class Trainer:
         return self.progress
 
     def _step(self) -> dict[str, Any]:
-        """One optimiser step; returns its row of metrics."""
+        """Take one optimiser step; returns its row of metrics."""
         step, E = self.progress.step, self.training.episodes_per_step
         torch.manual_seed(self.training.seed * _STEP_SEED_STRIDE + step)
         rows = self.train_sampler.batch(step * E, E)
@@ -174,18 +188,23 @@ class Trainer:
         }
 
     def _check_finite(self, value: Tensor, losses: dict[str, Tensor], rows: EpisodeRows) -> None:
+        """Check the loss or the gradient norm of a step, and its partial losses.
+
+        Raises:
+            TrainingFailed: if one is not finite; the episodes of the step are saved first.
+        """
         if torch.isfinite(value) and all(torch.isfinite(loss) for loss in losses.values()):
             return
         path = self.run.folder / "failed_episode.npz"
         parts = {name: float(loss.detach()) for name, loss in losses.items()}
         np.savez(path, step=self.progress.step, **vars(rows), **parts)  # type: ignore[arg-type]
         raise TrainingFailed(
-            f"the loss or its gradient is not finite in step {self.progress.step + 1} ({parts}); the episodes are in "
-            f"{path}; start again with a lower training.learning_rate or with training.clip_norm set"
+            f"the loss or its gradient is not finite in step {self.progress.step + 1} ({parts}); its episodes are in "
+            f"{path}; start again with a lower training.learning_rate, or set training.clip_norm"
         )
 
     def _after_step(self, row: dict[str, Any], bar: tqdm) -> None:
-        """Log, validate and save, each in its own rhythm and at the end."""
+        """Log, validate and save the state where they are due; log and validate after the last step too."""
         step, is_last = self.progress.step, self.progress.step == self.training.n_steps
         if step % self.training.log_every == 0 or is_last:
             self._record(row)
@@ -195,13 +214,13 @@ class Trainer:
             self._save_state()
 
     def _validate(self, bar: tqdm) -> None:
-        """Measure on val, and keep the weights if they are the best so far (the earliest of equals)."""
+        """Measure the accuracy on val, and save the weights if it is higher than before."""
         accuracy = self._val_accuracy()
         is_better = accuracy.percent > self.progress.best_accuracy
         if is_better:
             self.progress.best_accuracy, self.progress.best_step = accuracy.percent, self.progress.step
             self.progress.n_without_better = 0
-            scale = {source: kept.store.feature_scale for source, kept in self.train_bank.sources.items()}
+            scale = {source: features.store.feature_scale for source, features in self.train_bank.sources.items()}
             notes = json.dumps({"step": self.progress.step, FEATURE_SCALE: scale})
             save_weights(self.run.best, self.model, metadata={NOTES: notes})
         else:
@@ -224,7 +243,8 @@ class Trainer:
 
     def _record(self, row: dict[str, Any]) -> None:
         append_metrics(self.run.metrics, row)
-        self.write_scalars(row)
+        if self.write_scalars is not None:
+            self.write_scalars(row)
 
     def _save_state(self) -> None:
         save_state(
@@ -246,11 +266,7 @@ class Trainer:
         }
 
 
-def _no(row: dict[str, Any]) -> None:
-    """Write no scalars."""
-
-
-def _tensorboard(run: RunFolder) -> Callable[[dict[str, Any]], None]:
+def _tensorboard_writer(run: RunFolder) -> Callable[[dict[str, Any]], None]:
     """A function that writes a row of metrics for TensorBoard.
 
     Raises:
@@ -271,14 +287,15 @@ def _tensorboard(run: RunFolder) -> Callable[[dict[str, Any]], None]:
 
 
 def make_trainer(workspace: Workspace, open_run: Callable[[], RunFolder], *, progress: bool = True) -> Trainer:
-    """A trainer for the model of the settings, on the training and val classes of a workspace.
+    """A trainer of the model of the settings, on the train and val classes of a workspace.
 
     Args:
-        workspace: of the settings.
-        open_run: gives the run folder; called last, so that nothing that cannot be trained leaves a folder behind.
+        workspace: data and settings of the experiment.
+        open_run: returns the run folder; called last, so that an experiment that fails before leaves no folder behind.
+        progress: show a progress bar.
 
     Raises:
-        ValueError: if the classes cannot give the episodes that are asked for.
+        ValueError: if the model has nothing to train, or the classes are too few or too small for the episodes.
     """
     settings = workspace.settings
     episode, training, evaluation = settings.episode, settings.training, settings.evaluation
@@ -295,11 +312,11 @@ def make_trainer(workspace: Workspace, open_run: Callable[[], RunFolder], *, pro
     val_sampler = workspace.sampler(
         "val", n_way=episode.n_way, n_shot=episode.n_shot, n_query=evaluation.n_query, seed=evaluation.seed
     )
-    text = workspace.class_text("train")  # first: it may load the encoder, which draws random numbers
+    text = workspace.class_text("train")  # before the seed is set: loading an encoder draws random numbers
     torch.manual_seed(training.seed)
     model = workspace.model()
     if not model.has_weights:
-        raise ValueError(f"model {settings.model.table_name!r} has nothing to train; test it with test.py")
+        raise ValueError(f"model {settings.model.table_name!r} has nothing to train; test it with mdmf test")
     model.set_training_classes(None if text is None else text.to(device))
     return Trainer(
         model,
@@ -315,25 +332,19 @@ def make_trainer(workspace: Workspace, open_run: Callable[[], RunFolder], *, pro
 
 
 def _check_before_encoding(workspace: Workspace) -> None:
-    """Whether prompts and episodes of every split can be had: encoding may take hours, and these a second."""
+    """Raise the errors of prompts and episodes of every split first: encoding may take hours."""
     episode, evaluation = workspace.settings.episode, workspace.settings.evaluation
     if workspace.needs_text:
         _ = workspace.sentences
     workspace.check_episodes("train", n_way=episode.n_way, n_shot=episode.n_shot, n_query=episode.n_query)
     workspace.check_episodes("val", n_way=episode.n_way, n_shot=episode.n_shot, n_query=evaluation.n_query)
     if evaluation.after_training:
-        check_corruptions(workspace)
-        workspace.check_episodes(
-            evaluation.split,
-            n_way=evaluation.n_way or episode.n_way,
-            n_shot=evaluation.n_shot or episode.n_shot,
-            n_query=evaluation.n_query,
-        )
+        check_test(workspace, Protocol.of(workspace.settings))
 
 
 def _taught_shares(teacher: Tensor, branches: Sequence[str]) -> dict[str, Tensor]:
-    """Shares of the queries on which anybody teaches, and on which each branch does, alone or with the other."""
-    # Of more than two branches, which of several teach is not known here.
+    """Share of the queries with a teacher, and of those that each branch teaches, alone or with the other branch."""
+    # With more than two branches, the output does not say which of them teach a query.
     by_all = (teacher == TAUGHT_BY_SEVERAL) & (len(branches) == 2)
     each = {f"taught_by_{name}": ((teacher == i) | by_all).float().mean() for i, name in enumerate(branches)}
     return {"taught_share": (teacher != TAUGHT_BY_NONE).float().mean(), **each}

@@ -1,8 +1,7 @@
-"""What a report shows beside a test's numbers and needs the model for: prompts chosen, story boards, feature maps.
+"""Evidence: the parts of a report that need the model, such as chosen prompts, feature maps and story boards.
 
-`gather_evidence` answers some episodes of a test again from the feature store, and writes the evidence beside the
-result. Nothing is encoded or trained, and no world is drawn: what is not there any more is named, with the reason, and
-the report says so in its place.
+`gather_evidence` repeats episodes of a test with features of the feature store, and writes the evidence next to the
+result. Nothing is encoded or trained. A part whose data are missing is listed with the reason, which the report shows.
 """
 
 from __future__ import annotations
@@ -23,31 +22,31 @@ FORMAT = 2
 
 
 def gather_evidence(run: RunFiles, *, allow_code: bool = False) -> RunFiles:
-    """Gather and write the evidence of a test; what is whole and of the same test already is left as it is.
+    """Gather and write the evidence of a test, unless its complete evidence exists.
 
     Args:
-        run: a run folder, or that of a test without a run.
-        allow_code: whether a method of the user's own may be imported, which runs its code.
+        run: files of a run, or of a test without a run.
+        allow_code: let settings import the user's method, which runs its code.
 
     Returns:
-        The run with its evidence: `missing` and `not_applicable` name what it lacks, and why.
+        The run with its evidence, in which `missing` and `not_applicable` have the reasons of missing parts.
     """
     old = run.evidence if run.evidence.format == FORMAT else None
-    if old is not None and not _n_lacking(old):
+    if old is not None and not _n_missing(old):
         return run
     evidence, arrays = _gather(run, allow_code=allow_code)
-    if old is not None and _n_lacking(old) < _n_lacking(evidence):
-        return run  # what was there when it was made is gone by now
+    if old is not None and _n_missing(old) < _n_missing(evidence):
+        return run  # data have been deleted since
     return replace(run, evidence=write_evidence(run.files, evidence, arrays), evidence_arrays=arrays)
 
 
-def _n_lacking(evidence: Evidence) -> int:
-    """Parts that are missing, and videos without frames."""
+def _n_missing(evidence: Evidence) -> int:
+    """Number of missing parts and of videos without frames."""
     return len(evidence.missing) + (0 if evidence.boards is None else len(evidence.boards.frame_problems))
 
 
 def _gather(run: RunFiles, *, allow_code: bool) -> tuple[Evidence, Arrays]:
-    """Every part that can be made; a part that fails names its reason and leaves the others alone."""
+    """The evidence; a part that fails is listed with the reason and does not affect the others."""
     record: dict[str, Any] = {"format": FORMAT, "protocol": run.files.protocol, "model": run.model}
     record |= {"not_applicable": {}, "missing": {}}
     if run.episodes is None:
@@ -71,6 +70,6 @@ def _gather(run: RunFiles, *, allow_code: bool) -> tuple[Evidence, Arrays]:
 
 
 def calibration(answers: Answers, labels: np.ndarray) -> dict[str, list[dict[str, Any]]]:
-    """`fused` and each branch -> accuracy by confidence, from the test's own answers."""
+    """`fused` and each branch -> calibration curve of the saved answers."""
     posteriors = {"fused": answers.posterior, **answers.branch_posteriors}
     return {name: calibration_curve(posterior, labels) for name, posterior in posteriors.items()}

@@ -1,4 +1,4 @@
-"""A test that was made before, opened again: the same episodes, features and weights, and nothing made anew."""
+"""A finished test with its episodes, features and weights, read from disk without encoding or training."""
 
 from __future__ import annotations
 
@@ -25,42 +25,47 @@ from mdmf.settings import Settings
 from mdmf.source_settings import DEFAULT_SOURCE
 
 
-class DoesNotApply(Exception):  # noqa: N818 (named for what happened)
-    """A part of the evidence that this model cannot have; the message says why."""
+class DoesNotApply(Exception):  # noqa: N818 (not an error)
+    """A part of the evidence does not apply to this model; the message has the reason."""
 
 
 class _StoredOnly(Workspace):
-    """A workspace that reads features and texts from the store, and refuses to encode or draw any."""
+    """A workspace that reads features and texts from the feature store, and never computes them."""
 
     def __init__(self, settings: Settings, *, allow_code: bool) -> None:
         super().__init__(as_it_lies(settings), progress=False, allow_code=allow_code)
 
     def encoder(self, source: str = DEFAULT_SOURCE) -> FrozenEncoder:
         raise FileNotFoundError(
-            f"features or texts of {source} are not in the feature store any more, and a report encodes nothing; run "
-            "the test again to make them"
+            f"features or texts of {source} are missing in the feature store, and a report does not compute them; run "
+            "the test again"
         )
 
     def check_stores(self) -> None:
-        """See that every feature store is there, before anything tries to fill one."""
+        """Check that every feature store is complete.
+
+        Raises:
+            FileNotFoundError: if one is missing.
+            ValueError: if one is not complete.
+        """
         for source in self.sources:
             folder = self.stores.recipes[source].folder
             if not read_manifest(folder)["complete"]:
-                raise ValueError(f"the feature store {folder} is not finished")
+                raise ValueError(f"the feature store {folder} is not complete; run the test again")
 
 
 @dataclass
 class OpenedTest:
-    """A test that can be looked at again.
+    """A finished test with everything it used.
 
     Attributes:
-        settings: of the test.
-        result: of the test.
-        saved: its episodes and answers.
-        workspace: its features, read only.
-        model: with its weights, in evaluation mode; text at test is not part of it.
-        bank: the features of the split.
-        sampler: of the test's episodes.
+        settings: settings of the test.
+        result: result of the test.
+        saved: episodes and answers of the test.
+        workspace: read-only workspace of the settings.
+        model: with its weights, in evaluation mode, without text at test.
+        bank: features of the split.
+        sampler: sampler of the episodes.
     """
 
     settings: Settings
@@ -73,7 +78,7 @@ class OpenedTest:
 
     @property
     def name(self) -> str:
-        """Of the model."""
+        """Name of the model."""
         return self.settings.model.table_name
 
     @cached_property
@@ -83,47 +88,47 @@ class OpenedTest:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The split's classes in order."""
+        """Classes of the split in order."""
         return self.workspace.index.classes[self.result.protocol.split]
 
-    def answering(self) -> nn.Module:
-        """The model as the test asked it, with the text beside it where the test had it."""
+    def tested_model(self) -> nn.Module:
+        """The model as it was tested: with text at test, if the test used it."""
         weight = self.result.text_weight
         return TextAtTest(self.model, self.workspace.text_model(), weight=weight).eval() if weight else self.model
 
     def check_episodes(self) -> None:
-        """See that these are the test's own episodes.
+        """Check that the sampler draws the saved episodes.
 
         Raises:
             ValueError: if videos or splits have changed since the test.
         """
         ids = self.workspace.video_ids
-        same = list(self.class_names) == self.result.classes
-        same = same and np.array_equal(self.rows.class_ids, self.saved.class_ids)
-        pairs = ((self.rows.support_rows, self.saved.support), (self.rows.query_rows, self.saved.query))
-        for rows, videos in pairs if same else ():
-            same = same and np.array_equal(ids[rows].astype(str), self.saved.video_ids[videos])
-        if not same:
+        if not (
+            list(self.class_names) == self.result.classes
+            and np.array_equal(self.rows.class_ids, self.saved.class_ids)
+            and np.array_equal(ids[self.rows.support_rows].astype(str), self.saved.video_ids[self.saved.support])
+            and np.array_equal(ids[self.rows.query_rows].astype(str), self.saved.video_ids[self.saved.query])
+        ):
             raise ValueError("the videos or their splits have changed since the test; run the test again")
 
 
 def open_test(folder: Path, result: Result, saved: Episodes, *, allow_code: bool = False) -> OpenedTest:
-    """A test's features and model again.
+    """Open a finished test.
 
     Args:
-        folder: of the run, or of a test without a run.
-        result: of the test.
-        saved: its episodes and answers.
-        allow_code: whether a method of the user's own may be imported, which runs its code.
+        folder: folder of the run, or of a test without a run.
+        result: result of the test.
+        saved: episodes and answers of the test.
+        allow_code: let settings import the user's method, which runs its code.
 
     Raises:
-        OSError: if videos, features or weights are not where they were.
-        ValueError: if they are others than those of the test.
+        OSError: if videos, features or weights are missing.
+        ValueError: if they differ from those of the test.
     """
     settings = check_settings(result.settings, source=f"the result of {folder}")
     root = listing_settings(settings).root
     if not root.is_dir():
-        raise FileNotFoundError(f"the videos are not in {root} any more (paths are seen from {Path.cwd()})")
+        raise FileNotFoundError(f"there is no folder of videos {root} (paths are relative to {Path.cwd()})")
     workspace = _StoredOnly(settings, allow_code=allow_code)
     workspace.check_stores()
     protocol = result.protocol
@@ -151,8 +156,12 @@ def open_test(folder: Path, result: Result, saved: Episodes, *, allow_code: bool
 
 
 def _tested_weights(folder: Path, result: Result) -> Path:
-    """The weights that were tested, where they or the run's best are still the same."""
+    """Path of the tested weights, identified by their hash.
+
+    Raises:
+        FileNotFoundError: if no file has the hash.
+    """
     for path in (folder / "best.safetensors", Path(result.checkpoint or "")):
         if path.is_file() and file_sha256(path) == result.checkpoint_sha256:
             return path
-    raise FileNotFoundError(f"the weights that were tested ({result.checkpoint}) are not there any more")
+    raise FileNotFoundError(f"the tested weights ({result.checkpoint}) are missing or have changed; run the test again")

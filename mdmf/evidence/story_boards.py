@@ -1,4 +1,4 @@
-"""Story boards: single queries of a test with their frames, and how the model laid them on the support videos."""
+"""Story boards: queries of a test with their frames, and their alignment to the support videos."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from mdmf.structures import Episode, Preprocess
 N_OF_EACH = 3
 MAX_ROWS = 5
 _SIDE, _JPEG_QUALITY = 96, 80
-_TOLERANCE = 0.02  # of a posterior: it is kept in half precision, and was made on another device perhaps
+_TOLERANCE = 0.02  # of a posterior, which is saved in half precision and may be of another device
 
 CostDistance = Callable[[Tensor], Tensor]  # (..., T, S) -> (...)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A query of the test: its episode, its place there, and whether it was answered `best` or `worst`."""
+    """A query of a story board: `best` or `worst` answered, its episode, and its number in the episode."""
 
     kind: str
     episode: int
@@ -41,21 +41,24 @@ class Choice:
 def choose_queries(
     posterior: np.ndarray, labels: np.ndarray, true_class: np.ndarray, usable: np.ndarray, *, n_of_each: int = N_OF_EACH
 ) -> list[Choice]:
-    """The queries answered best and worst: by the posterior of their true class, at most one of each class.
+    """Correct answers with the largest posterior of the true class, and wrong ones with the smallest.
 
-    Best are right answers with the largest posterior, worst wrong ones with the smallest; the first of equal ones.
+    At most one query of each class is chosen for each kind; the first of equal ones.
 
     Args:
         posterior: (n, Q, N).
         labels: (n, Q), 0..N-1.
-        true_class: (n, Q), the class behind each label.
-        usable: (n, Q) bool, which queries may be chosen.
+        true_class: (n, Q), class id of each label.
+        usable: (n, Q) bool, queries that may be chosen.
+        n_of_each: largest number of queries of each kind.
     """
-    of_truth = np.take_along_axis(posterior, labels[..., None].astype(np.int64), axis=-1)[..., 0].astype(np.float64)
-    is_right = posterior.argmax(axis=-1) == labels
+    true_posterior = np.take_along_axis(posterior, labels[..., None].astype(np.int64), axis=-1)[..., 0].astype(
+        np.float64
+    )
+    is_correct = posterior.argmax(axis=-1) == labels
     chosen: list[Choice] = []
-    for kind, among, order in (("best", is_right, -of_truth), ("worst", ~is_right, of_truth)):
-        candidates = np.flatnonzero(among & usable)
+    for kind, mask, order in (("best", is_correct, -true_posterior), ("worst", ~is_correct, true_posterior)):
+        candidates = np.flatnonzero(mask & usable)
         candidates = candidates[np.argsort(order.ravel()[candidates], kind="stable")]
         _, first = np.unique(true_class.ravel()[candidates], return_index=True)
         for place in candidates[np.sort(first)[:n_of_each]]:
@@ -64,9 +67,9 @@ def choose_queries(
 
 
 def alignment_share(cost: Tensor, distance: CostDistance) -> Tensor:
-    """How much of a distance each pair of frames carries: its gradient by the costs, (..., T, S) -> (..., T, S).
+    """Gradient of a distance by the costs of pairs of frames, (..., T, S) -> (..., T, S).
 
-    For OTAM this is the expected alignment: the share of the soft path that passes a cell, summed over directions.
+    For OTAM this is the expected alignment: the share of the soft path through each cell, summed over directions.
     """
     with torch.enable_grad():
         cost = cost.detach().clone().requires_grad_(True)
@@ -76,9 +79,11 @@ def alignment_share(cost: Tensor, distance: CostDistance) -> Tensor:
 
 @dataclass(frozen=True)
 class BranchCosts:
-    """What a branch compares in an episode.
+    """Frame distances of a branch in an episode.
 
-    costs: (E, Q, N, T, S), distances of query frames to prototype frames; align: makes the branch's distance of them.
+    Attributes:
+        costs: (E, Q, N, T, S), distances of query frames to prototype frames.
+        align: function from costs (..., T, S) to the branch's distance (...).
     """
 
     costs: Tensor
@@ -86,9 +91,9 @@ class BranchCosts:
 
 
 def branch_costs(model: nn.Module, episode: Episode) -> dict[str, BranchCosts]:
-    """branch -> its frame costs; a branch that does not compare frame by frame is not named.
+    """branch -> its frame costs, for branches that compare frame by frame.
 
-    A method that names no branches has one called `all`.
+    A method without named branches has one called `all`.
     """
     if not isinstance(model, Method):
         return {}
@@ -102,19 +107,18 @@ def branch_costs(model: nn.Module, episode: Episode) -> dict[str, BranchCosts]:
 
 
 def story_boards(opened: OpenedTest) -> tuple[dict[str, Any], Arrays]:
-    """Some of the best and worst answers of the test, with frames, distances and alignments.
+    """The best and worst answers of the test, with frames, distances and alignments.
 
     Returns:
-        {`boards`: a list, `strips`: video ids in the order of the frames, `frame_problems`: {video id: reason},
-        `n_frames`: T, `n_shot`: K} and the arrays `boards/i/<branch>/share` (R, T, S) of the R classes of board i, and
-        `frames/jpeg` (bytes) with `frames/ends` (n_strips,), where the picture of each video's T frames ends.
+        The values of `StoryBoards`, and the arrays `boards/i/<branch>/share` (R, T, S) of the R classes of board i,
+        `frames/jpeg` (bytes of all pictures) and `frames/ends` (n_strips,), the end of the picture of each video.
 
     Raises:
-        DoesNotApply: for a model that looks at no support video.
-        ValueError: if the model does not answer as it did in the test.
+        DoesNotApply: for a model that does not compare queries with support videos.
+        ValueError: if the answers of the model differ from those of the test.
     """
     if not opened.model.compares_support:
-        raise DoesNotApply(f"{opened.name} looks at no support video")
+        raise DoesNotApply(f"{opened.name} does not compare a query with support videos")
     saved, rows = opened.saved, opened.rows
     true_class = np.take_along_axis(rows.class_ids, rows.query_labels, axis=1)
     choices = choose_queries(saved.answers[opened.name].posterior, rows.query_labels, true_class, _complete(opened))
@@ -124,14 +128,14 @@ def story_boards(opened: OpenedTest) -> tuple[dict[str, Any], Arrays]:
         board, shares = _board(opened, choice)
         arrays |= {f"boards/{len(boards)}/{branch}/share": share for branch, share in shares.items()}
         boards.append(board)
-    wanted = [video for board in boards for video in (board["query_video"], *(row["video"] for row in board["rows"]))]
-    strips, frames, problems = _strips(opened, list(dict.fromkeys(wanted)))
+    videos = [video for board in boards for video in (board["query_video"], *(row["video"] for row in board["rows"]))]
+    strips, frames, problems = _strips(opened, list(dict.fromkeys(videos)))
     record = {"boards": boards, "strips": strips, "frame_problems": problems, "n_shot": rows.support_rows.shape[2]}
     return record | {"n_frames": opened.settings.frames.n_frames}, arrays | frames
 
 
 def _complete(opened: OpenedTest) -> np.ndarray:
-    """(n, Q) bool: queries that have all features, in episodes whose support has all."""
+    """(n, Q) bool, queries with all features, in episodes whose support videos have all features."""
     rows = opened.rows
     complete = np.ones(rows.query_rows.shape, dtype=bool)
     for present in opened.bank.presence(rows.query_rows).values():
@@ -143,10 +147,10 @@ def _complete(opened: OpenedTest) -> np.ndarray:
 
 @torch.no_grad()
 def _board(opened: OpenedTest, choice: Choice) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """One query against the true, the answered and the nearest other classes."""
+    """One query compared with the true, the predicted and the nearest other classes."""
     rows, q = opened.sampler.batch(choice.episode, 1), choice.query
     episode = replace(opened.bank.episode(rows), query_labels=None, class_ids=None)
-    output = opened.answering()(episode)
+    output = opened.tested_model()(episode)
     posterior = output.logits[0, q].softmax(dim=-1).numpy()
     _check_same_answer(posterior, opened.saved.answers[opened.name].posterior[choice.episode, q])
     label, answer = int(rows.query_labels[0, q]), int(posterior.argmax())
@@ -159,7 +163,10 @@ def _board(opened: OpenedTest, choice: Choice) -> tuple[dict[str, Any], dict[str
     ids, names = opened.workspace.video_ids, opened.class_names
     teacher = None if output.teacher is None else int(output.teacher[0, q])
     board = {
-        **{"kind": choice.kind, "episode": choice.episode, "query": q, "n_way": len(posterior)},
+        "kind": choice.kind,
+        "episode": choice.episode,
+        "query": q,
+        "n_way": len(posterior),
         "query_video": str(ids[rows.query_rows[0, q]]),
         "true_class": names[rows.class_ids[0, label]],
         "answer": names[rows.class_ids[0, answer]],
@@ -180,17 +187,17 @@ def _board(opened: OpenedTest, choice: Choice) -> tuple[dict[str, Any], dict[str
     return board, shares
 
 
-def _check_same_answer(now: np.ndarray, then: np.ndarray) -> None:
-    difference = float(np.abs(now - then.astype(np.float64)).max())
+def _check_same_answer(posterior: np.ndarray, saved: np.ndarray) -> None:
+    difference = float(np.abs(posterior - saved.astype(np.float64)).max())
     if difference > _TOLERANCE:
         raise ValueError(
-            f"the model answers otherwise than in the test (a posterior differs by {difference:.2f}): features, "
+            f"the answers of the model differ from those of the test (a posterior by {difference:.2f}): features, "
             "weights or program have changed; run the test again"
         )
 
 
 def _strips(opened: OpenedTest, video_ids: Sequence[str]) -> tuple[list[str], Arrays, dict[str, str]]:
-    """The frames that the model saw of some videos, small and side by side: a JPEG picture a video."""
+    """Small frames of videos side by side: video ids, one JPEG picture per video as arrays, and video id -> error."""
     pictures: list[bytes] = []
     strips: list[str] = []
     problems: dict[str, str] = {}
@@ -205,27 +212,27 @@ def _strips(opened: OpenedTest, video_ids: Sequence[str]) -> tuple[list[str], Ar
 
 
 def _frames(opened: OpenedTest, video_id: str) -> np.ndarray:
-    """(T, S, S, 3) uint8: the test view, smaller; corrupted where the test corrupted its pixels."""
+    """(T, S, S, 3) uint8, small frames of the test view, with the corruption of the test, if it is one of frames."""
     workspace, settings = opened.workspace, opened.settings
     record = next(record for record in workspace.index.records if record.video_id == video_id)
-    made_for = workspace.stores.first.settings.preprocess
-    if made_for is None:
+    preprocess = workspace.stores.first.settings.preprocess
+    if preprocess is None:
         raise ValueError("its features were made by another program, so there are no frames to draw")
     text = settings.corrupt.of(DEFAULT_SOURCE)
-    harmed = text if text and parse_corruption(text).kind in FRAME_KINDS else ""
+    corruption = text if text and parse_corruption(text).kind in FRAME_KINDS else ""
     views = load_clip_views(
         record.path,
         video_id=video_id,
-        sources={DEFAULT_SOURCE: SourceView(FramesSource(), _smaller(made_for), harmed)},
+        sources={DEFAULT_SOURCE: SourceView(FramesSource(), _smaller(preprocess), corruption)},
         rule=replace(settings.view_rule.test_view, seed=settings.corrupt.seed),
     )
     return views.views[DEFAULT_SOURCE][0]
 
 
-def _smaller(made_for: Preprocess) -> Preprocess:
-    """The same cut at the size of a story board."""
-    resize = round(made_for.resize_size * _SIDE / made_for.crop_size)
-    return replace(made_for, crop_size=_SIDE, resize_size=max(_SIDE, resize))
+def _smaller(preprocess: Preprocess) -> Preprocess:
+    """The same crop at the size of a story board."""
+    resize = round(preprocess.resize_size * _SIDE / preprocess.crop_size)
+    return replace(preprocess, crop_size=_SIDE, resize_size=max(_SIDE, resize))
 
 
 def _jpeg(frame: np.ndarray) -> bytes:

@@ -1,4 +1,4 @@
-"""Several configs, each with several seeds, run side by side and set against the first (docs/results.md)."""
+"""Ablations: several configs with several seeds, and their differences to the first config (docs/results.md)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from mdmf.structures import RunFailed
 
 @dataclass(frozen=True)
 class Variant:
-    """One config of an ablation, and one seed."""
+    """One run of an ablation: a config and a seed."""
 
     config: Path
     seed: int
@@ -38,40 +38,40 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """The config's name."""
+        """Name of the config."""
         return self.config.stem
 
     @property
     def folder(self) -> Path:
-        """Where this run goes."""
+        """Run folder."""
         return self.root / f"{self.name}-seed{self.seed}"
 
     @property
     def arguments(self) -> list[str]:
-        """The settings of this run on top of its config."""
-        own = [f"training.seed={self.seed}", f"output.root={self.root}", f"output.name={self.folder.name}"]
-        return [*self.overrides, *own, "evaluation.after_training=true"]
+        """Overrides of the config."""
+        of_run = [f"training.seed={self.seed}", f"output.root={self.root}", f"output.name={self.folder.name}"]
+        return [*self.overrides, *of_run, "evaluation.after_training=true"]
 
     @property
     def settings(self) -> Settings:
-        """All settings of this run."""
+        """Resolved settings."""
         return load_settings(self.config, self.arguments)
 
     @property
     def files(self) -> ResultFiles:
-        """What the run's test writes."""
+        """Files of the run's test."""
         return ResultFiles(self.folder, Protocol.of(self.settings).name)
 
 
 class AblationFailed(RunFailed):
-    """One of the runs failed; the message holds the end of what it said."""
+    """A run failed; the message has the end of its error output."""
 
 
 def run_variant(variant: Variant, *, n_threads: int, allow_code: bool = False) -> None:
-    """Train and test one variant in a process of its own, unless it was finished before with the same settings.
+    """Train and test one variant in a separate process, unless its test exists with the same settings.
 
     Raises:
-        AblationFailed: with the end of what the process said, if it failed.
+        AblationFailed: if the process fails.
         ConfigError: if its folder holds a run with other settings.
     """
     if (variant.folder / "config.yaml").is_file():
@@ -80,17 +80,17 @@ def run_variant(variant: Variant, *, n_threads: int, allow_code: bool = False) -
         return
     command = [sys.executable, "-m", "mdmf.cli", "train", "--cfg", str(variant.config), "--resume", "--quiet"]
     command += ["--allow-code"] if allow_code else []
-    # Threads that wait by spinning would take the cores from the run beside this one.
-    quiet_threads = {"OMP_NUM_THREADS": str(n_threads), "MKL_NUM_THREADS": str(n_threads)}
+    # By default each run would start a thread per core, and the runs would slow each other down.
+    thread_limits = {"OMP_NUM_THREADS": str(n_threads), "MKL_NUM_THREADS": str(n_threads)}
     search_path = os.pathsep.join([str(Path(mdmf.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
+    process = subprocess.run(
         [*command, *variant.arguments, f"training.n_threads={n_threads}"],
         capture_output=True,
         text=True,
-        env=os.environ | quiet_threads | {"PYTHONPATH": search_path.rstrip(os.pathsep)},
+        env=os.environ | thread_limits | {"PYTHONPATH": search_path.rstrip(os.pathsep)},
     )
-    if done.returncode or not variant.files.result.is_file():
-        raise AblationFailed(f"{variant.folder.name} failed (code {done.returncode}):\n{done.stderr[-2000:]}")
+    if process.returncode or not variant.files.result.is_file():
+        raise AblationFailed(f"{variant.folder.name} failed (code {process.returncode}):\n{process.stderr[-2000:]}")
 
 
 def run_ablation(
@@ -109,26 +109,33 @@ def run_ablation(
     seed and episode.
 
     Args:
-        configs: the first is what the others are compared with.
-        n_jobs: runs at a time; the cores are shared out among them.
+        configs: the first is the reference.
+        seeds: training seeds.
+        root: folder of the runs and the result.
+        overrides: settings of all runs.
+        n_jobs: number of parallel runs, which share the cores.
+        progress: show a progress bar.
+        allow_code: let settings import the user's code.
 
     Raises:
-        ValueError: if two configs have the same name, or a seed comes twice.
+        ValueError: if two configs have the same name, a seed is given twice, or a model has nothing to train.
     """
     names = [config.stem for config in configs]
     if len(set(names)) < len(names) or len(set(seeds)) < len(seeds):
-        raise ValueError(f"every config needs its own name, every run its own seed; got {names} and {list(seeds)}")
+        raise ValueError(f"names of configs and seeds must differ, got {names} and {list(seeds)}")
     variants = [Variant(config, seed, tuple(overrides), root) for config in configs for seed in seeds]
     for variant in variants:
-        name = variant.settings.model.table_name  # every mistake in a config is said before the first run begins
-        if not variant.settings.model.is_trained:
-            raise ValueError(f"{variant.config}: {name} has nothing to train; name it in evaluation.baselines")
+        model = variant.settings.model  # raises every error of a config before the first run
+        if not model.is_trained:
+            raise ValueError(
+                f"{variant.config}: {model.table_name} has nothing to train; list it in evaluation.baselines instead"
+            )
     n_threads = max(1, (os.cpu_count() or 1) // n_jobs)
     first, *others = variants
     run = partial(run_variant, n_threads=n_threads, allow_code=allow_code)
     bar = tqdm(total=len(variants), desc="ablation", unit="run", disable=not progress)
     with bar, ThreadPoolExecutor(n_jobs) as pool:
-        run(first)  # alone: it makes the videos and features that the others share
+        run(first)  # alone: it writes the videos and features that all runs share
         bar.update()
         for _ in pool.map(run, others):
             bar.update()
@@ -138,11 +145,14 @@ def run_ablation(
 
 
 def summarize(variants: Sequence[Variant]) -> dict[str, Any]:
-    """Mean and spread over seeds of each config, and its difference to the first config on the same episodes.
+    """Mean and standard deviation over seeds of each config, and its difference to the first config.
 
-    The difference is paired by seed and by episode. Its `spread` is the standard deviation over seeds; its `interval`
-    is the 95 % interval over episodes of the difference averaged over the seeds: it says what other episodes of these
-    classes would give with these trained models, not what other seeds would.
+    The difference is paired by seed and by episode. Its `spread` is the standard deviation over seeds. Its `interval`
+    is the 95 % interval over episodes of the mean difference over seeds: the uncertainty of other episodes with these
+    trained models, not of other seeds.
+
+    Raises:
+        ValueError: if two variants were tested on different episodes.
     """
     rows: dict[str, dict[int, dict[str, float]]] = {}
     percents: dict[str, dict[int, np.ndarray]] = {}
@@ -158,8 +168,8 @@ def summarize(variants: Sequence[Variant]) -> dict[str, Any]:
         first_videos = first_videos or videos
         if any(not np.array_equal(one, other) for one, other in zip(first_videos, videos, strict=True)):
             raise ValueError(
-                f"{variant.folder.name} was tested on other episodes than {variants[0].folder.name}, so they cannot be "
-                f"paired; test all configs with the same evaluation settings and baselines"
+                f"{variant.folder.name} was tested on other episodes than {variants[0].folder.name} and cannot be "
+                "paired with it; use the same evaluation settings and baselines in all configs"
             )
     reference = next(iter(percents.values()))
     configs = {}
@@ -179,7 +189,7 @@ def summarize(variants: Sequence[Variant]) -> dict[str, Any]:
 
 
 def _numbers(result: Result) -> dict[str, float]:
-    """What the table shows of one run, in percent."""
+    """Column of the table -> number of one run, in percent."""
     numbers = result.models[result.model]
     row: dict[str, float | None] = {"fused": numbers.accuracy_percent}
     row |= {f"{name} alone": branch.accuracy_percent for name, branch in numbers.branches.items()}
@@ -191,8 +201,9 @@ def _numbers(result: Result) -> dict[str, float]:
     return {name: value for name, value in row.items() if value is not None}
 
 
-def _difference(own: Mapping[int, np.ndarray], reference: Mapping[int, np.ndarray]) -> dict[str, float | None]:
-    by_seed = np.stack([own[seed] - reference[seed] for seed in own])  # (seeds, n)
+def _difference(percents: Mapping[int, np.ndarray], reference: Mapping[int, np.ndarray]) -> dict[str, float | None]:
+    """Mean difference of accuracies (n,) by seed, with its spread over seeds and its interval over episodes."""
+    by_seed = np.stack([percents[seed] - reference[seed] for seed in percents])  # (seeds, n)
     mean, spread = mean_and_spread(by_seed.mean(axis=1).tolist())
     return {"mean": mean, "spread": spread, "interval": mean_interval(by_seed.mean(axis=0))}
 

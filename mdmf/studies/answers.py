@@ -1,4 +1,4 @@
-"""One model's answers in a saved test, and whether two tests asked the same episodes."""
+"""The answers of one model in a saved test, and whether two tests have the same episodes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ class SavedTest:
     """A test with its episodes.
 
     Attributes:
-        folder: of the run.
+        folder: run folder.
         protocol: name of the test.
+        result: its numbers.
+        episodes: its episodes and answers.
     """
 
     folder: Path
@@ -29,11 +31,12 @@ class SavedTest:
 
 @dataclass(frozen=True)
 class SavedAnswers:
-    """One model's answers in a test.
+    """The answers of one model in a test.
 
     Attributes:
-        label: of its row in tables.
-        model: its name in the result.
+        label: name of its row in tables.
+        test: the test.
+        model: name of the model in the result.
     """
 
     label: str
@@ -41,33 +44,33 @@ class SavedAnswers:
     model: str
 
     @cached_property
-    def right(self) -> np.ndarray:
-        """(n, Q) bool, whether each query was answered rightly."""
+    def is_correct(self) -> np.ndarray:
+        """(n, Q) bool, whether the answer to each query is correct."""
         episodes = self.test.episodes
         return np.asarray(episodes.answers[self.model].predictions == episodes.labels)
 
 
 def protocols_of(folder: Path) -> list[str]:
-    """Names of the tests that a run folder holds whole: result and episodes.
+    """Names of the tests in a run folder that have both result and episodes.
 
     Raises:
-        FileNotFoundError: if it holds none.
+        FileNotFoundError: if there is none.
     """
     names = [files.protocol for files in find_tests(folder) if files.episodes.is_file()]
     if not names:
         raise FileNotFoundError(
-            f"{folder} holds no test (test_<protocol>.json with its …_episodes.npz); test it first: "
+            f"{folder} has no test (test_<protocol>.json with its …_episodes.npz); test it first: "
             f"mdmf test --run {folder}"
         )
     return names
 
 
 def read_saved_test(folder: Path, protocol: str) -> SavedTest:
-    """Read a test and its episodes.
+    """A test and its episodes.
 
     Raises:
         FileNotFoundError: if there is no such test.
-        ValueError: if the files are not what a test writes.
+        ValueError: if the files are damaged or of an unknown version.
     """
     files = ResultFiles(folder, protocol)
     if not files.result.is_file() or not files.episodes.is_file():
@@ -77,7 +80,7 @@ def read_saved_test(folder: Path, protocol: str) -> SavedTest:
 
 
 def answers_of(test: SavedTest, model: str | None = None) -> SavedAnswers:
-    """The answers of one model; None is the tested model itself.
+    """The answers of one model; None for the tested model, not a baseline.
 
     Raises:
         ValueError: if the model was not tested.
@@ -85,42 +88,44 @@ def answers_of(test: SavedTest, model: str | None = None) -> SavedAnswers:
     model = model or test.result.model
     if model not in test.result.models:
         path = ResultFiles(test.folder, test.protocol).result
-        raise ValueError(f"{path}: it has no model {model!r}; it has {', '.join(test.result.models)}")
+        raise ValueError(f"{path} has no model {model!r}; it has {', '.join(test.result.models)}")
     return SavedAnswers(f"{test.folder.resolve().name}:{model}", test, model)
 
 
 def check_same_episodes(reference: SavedAnswers, other: SavedAnswers) -> None:
-    """Two runs can be compared query by query only if they were asked the same.
+    """Check that two tests have the same episodes, so that they can be compared query by query.
 
     Raises:
-        ValueError: naming the first difference, and how to make them equal.
+        ValueError: with the first difference, and the commands that make the tests equal.
     """
     difference = _first_difference(reference, other)
     if difference:
         raise ValueError(
-            f"{other.label} was tested on other episodes than {reference.label}, so they cannot be paired: "
+            f"{other.label} was tested on other episodes than {reference.label} and cannot be paired with it: "
             f"{difference}.\n{_remedy(reference, other)}"
         )
 
 
 def _first_difference(reference: SavedAnswers, other: SavedAnswers) -> str | None:
-    """In words; None if there is none."""
-    here, there = reference.test.episodes, other.test.episodes
-    (n, n_way, n_shot), (m, m_way, m_shot) = here.support.shape, there.support.shape
-    sizes = [("way", m_way, n_way), ("shot", m_shot, n_shot)]
-    sizes += [("queries in an episode", there.query.shape[1], here.query.shape[1])]
-    sizes += [("episodes", m, n)]
-    for what, size_there, size_here in sizes:
-        if size_there != size_here:
-            return f"{what}: {size_there:,} there, {size_here:,} here"
+    """The first difference of two tests in words; None if they have the same episodes."""
+    sizes, other_sizes = _sizes(reference.test), _sizes(other.test)
+    for what, size in sizes.items():
+        if other_sizes[what] != size:
+            return f"{what}: {other_sizes[what]:,} instead of {size:,}"
+    n = sizes["episodes"]
     kinds = ("class", "support video", "query video", "label")
-    for what, names_here, names_there in zip(kinds, _names(reference.test), _names(other.test), strict=True):
-        differs = (names_here != names_there).reshape(n, -1)
+    for what, names, other_names in zip(kinds, _names(reference.test), _names(other.test), strict=True):
+        differs = (names != other_names).reshape(n, -1)
         if differs.any():
             episode, place = np.argwhere(differs)[0]
-            first, second = (str(names.reshape(n, -1)[episode, place]) for names in (names_here, names_there))
-            return f"{what} {place} of episode {episode} is {second!r} there, {first!r} here"
+            expected, value = (str(values.reshape(n, -1)[episode, place]) for values in (names, other_names))
+            return f"{what} {place} of episode {episode} is {value!r} instead of {expected!r}"
     return None
+
+
+def _sizes(test: SavedTest) -> dict[str, int]:
+    (n, n_way, n_shot), n_queries = test.episodes.support.shape, test.episodes.query.shape[1]
+    return {"way": n_way, "shot": n_shot, "queries in an episode": n_queries, "episodes": n}
 
 
 def _names(test: SavedTest) -> tuple[np.ndarray, ...]:
@@ -131,7 +136,7 @@ def _names(test: SavedTest) -> tuple[np.ndarray, ...]:
 
 
 def _remedy(reference: SavedAnswers, other: SavedAnswers) -> str:
-    """The commands that test both alike, with the protocol of the reference."""
+    """The commands that test both runs with the protocol of the reference."""
     protocol = reference.test.result.protocol
     names = ("split", "n_way", "n_shot", "n_query", "n_episodes", "seed")
     words = [f"evaluation.{name}={getattr(protocol, name)}" for name in names]
@@ -139,8 +144,8 @@ def _remedy(reference: SavedAnswers, other: SavedAnswers) -> str:
     baselines = [answers.test.result.settings["evaluation"]["baselines"] for answers in (reference, other)]
     words += [f"'evaluation.baselines=[{', '.join(dict.fromkeys(itertools.chain(*baselines)))}]'"]
     lines = [
-        "To make them equal, test both again on the same data (data.root, its classes and splits), with the same",
-        "evaluation.seed, n_episodes, way, shot and queries, and, where videos lack a source, the same baselines:",
+        "Test both again on the same data (data.root, classes and splits), with the same evaluation.seed, n_episodes,",
+        "way, shot and queries and, if some videos lack a source, with the same baselines:",
     ]
     for folder in (reference.test.folder, other.test.folder):
         is_run = (folder / "config.yaml").is_file()

@@ -1,4 +1,4 @@
-"""Runs, or models of one run, set beside a reference on the same test episodes."""
+"""Comparison of runs, or models of one run, with a reference on the same test episodes."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ N_REPLICATES = 2000
 
 
 @dataclass(frozen=True)
-class Named:
-    """What is to be compared: a run folder, and the name of a model in its tests; None is the run's own."""
+class ModelOfRun:
+    """A run folder and the name of a model in its tests; None for the model of the run."""
 
     folder: Path
     model: str | None = None
 
     @classmethod
-    def parse(cls, text: str, *, model: str | None = None) -> Named:
-        """Read `RUN` or `RUN:MODEL`; a folder whose own name holds a colon is meant before a model is.
+    def parse(cls, text: str, *, model: str | None = None) -> ModelOfRun:
+        """Parse `RUN` or `RUN:MODEL`; an existing folder whose name has a colon is a `RUN`.
 
         Args:
-            model: for what names none.
+            text: the words of the command line.
+            model: name of the model for `RUN`.
 
         Raises:
             FileNotFoundError: if there is no such folder.
@@ -39,105 +40,105 @@ class Named:
         if Path(text).is_dir():
             return cls(Path(text), model)
         if not colon or not name or not Path(folder).is_dir():
-            raise FileNotFoundError(f"{text!r} is no run folder; expected RUN, or RUN:MODEL such as runs/demo:otam")
+            raise FileNotFoundError(f"{text!r} is not a run folder; expected RUN, or RUN:MODEL such as runs/demo:otam")
         return cls(Path(folder), name)
 
 
-def read_all(named: Sequence[Named], protocols: Sequence[str] = ()) -> list[SavedAnswers]:
-    """The answers of all that is compared, the reference first; each is told from the others by its label.
+def read_all(runs: Sequence[ModelOfRun], protocols: Sequence[str] = ()) -> list[SavedAnswers]:
+    """The answers of all compared models, the reference first, with different labels.
 
     Args:
-        protocols: name of the test, one for all or one for each; none: the only one that all folders hold.
+        runs: the reference first.
+        protocols: name of the test, one for all or one for each; default: the only test that all folders have.
 
     Raises:
-        ValueError: if less than two are given, one is given twice, the test is not clear, or episodes differ.
-        FileNotFoundError: if a test is not there.
+        ValueError: for fewer than two models, a repeated model, an ambiguous test, or different episodes.
+        FileNotFoundError: for a missing test.
     """
-    if len(named) < 2:
-        raise ValueError("a comparison needs two: RUN_A RUN_B, or two models of one run, RUN:m2df RUN:otam")
-    if len(protocols) not in (0, 1, len(named)):
+    if len(runs) < 2:
+        raise ValueError("a comparison needs at least two models: RUN_A RUN_B, or RUN:m2df RUN:otam of one run")
+    if len(protocols) not in (0, 1, len(runs)):
         raise ValueError(
-            f"--protocol is given once for all, or once for each of the {len(named)}, got {len(protocols)}"
+            f"--protocol needs one name for all, or one for each of the {len(runs)} runs, got {len(protocols)}"
         )
-    chosen = list(protocols) or _common_protocol([each.folder for each in named])
-    chosen = chosen * len(named) if len(chosen) == 1 else chosen
+    tests = list(protocols) or _common_protocol([run.folder for run in runs])
+    tests = tests * len(runs) if len(tests) == 1 else tests
     read = cache(read_saved_test)  # two models of one test share its files
-    answers = [answers_of(read(each.folder, test), each.model) for each, test in zip(named, chosen, strict=True)]
-    keys = [(one.test.folder.resolve(), one.test.protocol, one.model) for one in answers]
-    twice = [one.label for one, key in zip(answers, keys, strict=True) if keys.count(key) > 1]
-    if twice:
-        raise ValueError(f"{twice[0]} is given twice; name another run, or another model of it as RUN:MODEL")
+    answers = [answers_of(read(run.folder, test), run.model) for run, test in zip(runs, tests, strict=True)]
+    keys = [(each.test.folder.resolve(), each.test.protocol, each.model) for each in answers]
+    repeated = [each.label for each, key in zip(answers, keys, strict=True) if keys.count(key) > 1]
+    if repeated:
+        raise ValueError(f"{repeated[0]} is given twice; name another run, or another model of it as RUN:MODEL")
     for other in answers[1:]:
         check_same_episodes(answers[0], other)
-    return _told_apart(answers)
+    return _with_unique_labels(answers)
 
 
 def _common_protocol(folders: Sequence[Path]) -> list[str]:
-    """The only test that all folders hold, or, if none is common, the only one of each."""
-    held = [protocols_of(folder) for folder in folders]
-    common = [name for name in held[0] if all(name in names for names in held)]
+    """The only test that all folders have or, if there is none, the only test of each folder."""
+    names_of = [protocols_of(folder) for folder in folders]
+    common = [name for name in names_of[0] if all(name in names for names in names_of)]
     if len(common) == 1:
         return common
-    if not common and all(len(names) == 1 for names in held):
-        return [names[0] for names in held]
-    lines = [f"  {folder}: {', '.join(names)}" for folder, names in dict(zip(folders, held, strict=True)).items()]
-    raise ValueError("\n".join(["which test is meant? Name it with --protocol, one for all or one for each:", *lines]))
+    if not common and all(len(names) == 1 for names in names_of):
+        return [names[0] for names in names_of]
+    lines = [f"  {folder}: {', '.join(names)}" for folder, names in dict(zip(folders, names_of, strict=True)).items()]
+    raise ValueError(
+        "\n".join(["the folders have several tests; name one with --protocol, one for all or one for each:", *lines])
+    )
 
 
-def _told_apart(answers: Sequence[SavedAnswers]) -> list[SavedAnswers]:
-    """Labels as short as they can be: run and model; with its whole path, or its test, where that is not enough."""
-    labels = [one.label for one in answers]
-    longer = [f"{one.test.folder}:{one.model}" for one in answers]
-    longest = [f"{label} ({one.test.protocol})" for label, one in zip(longer, answers, strict=True)]
-    for candidates in (labels, longer, longest):
-        if len(set(candidates)) == len(candidates):
-            labels = candidates
-            break
-    return [replace(one, label=label) for one, label in zip(answers, labels, strict=True)]
+def _with_unique_labels(answers: Sequence[SavedAnswers]) -> list[SavedAnswers]:
+    """Label by run and model or, where labels would be equal, by the path of the run, or by path and test."""
+    short = [each.label for each in answers]
+    paths = [f"{each.test.folder}:{each.model}" for each in answers]
+    tests = [f"{path} ({each.test.protocol})" for path, each in zip(paths, answers, strict=True)]
+    labels = next((labels for labels in (short, paths, tests) if len(set(labels)) == len(labels)), short)
+    return [replace(each, label=label) for each, label in zip(answers, labels, strict=True)]
 
 
 def compare(answers: Sequence[SavedAnswers], *, n_replicates: int = N_REPLICATES, seed: int = 0) -> dict[str, Any]:
-    """Set each of the answers beside the first, on the same episodes (`read_all` has seen to that).
+    """Compare each of the answers with the first, on the same episodes (checked by `read_all`).
 
     Differences are in percent points, other minus reference. `interval` is half the width of the 95 % interval paired
-    over episodes; `videos_low` and `videos_high` are the ends of that over test videos, None where it is not known
-    (`mdmf/studies/video_bootstrap.py` says what is drawn again).
+    over episodes; `videos_low` and `videos_high` are the ends of the 95 % interval over test videos, None where it is
+    unknown (see `mdmf/studies/video_bootstrap.py`).
     """
     reference, episodes = answers[0], answers[0].test.episodes
     query_classes = episodes.query_classes
-    asked_classes = np.unique(query_classes)
-    masks = np.concatenate([np.ones((1, *query_classes.shape), bool), query_classes == asked_classes[:, None, None]])
-    names = [reference.test.result.classes[place] for place in asked_classes]
+    class_ids = np.unique(query_classes)
+    masks = np.concatenate([np.ones((1, *query_classes.shape), bool), query_classes == class_ids[:, None, None]])
+    names = [reference.test.result.classes[class_id] for class_id in class_ids]
     rows = []
     for other in answers[1:]:
-        values = 100.0 * (other.right.astype(float) - reference.right)
+        values = 100.0 * (other.is_correct.astype(float) - reference.is_correct)
         estimates = estimate(values, masks, episodes, n_replicates=n_replicates, seed=seed)
         overall, *by_class = [
-            _difference(one, other.right[mask], reference.right[mask])
-            for one, mask in zip(estimates, masks, strict=True)
+            _difference(difference, other.is_correct[mask], reference.is_correct[mask])
+            for difference, mask in zip(estimates, masks, strict=True)
         ]
         rows.append(
             {
-                **_who(other),
+                **_identity(other),
                 **overall,
-                **_wins(other.right, reference.right),
+                **_wins(other.is_correct, reference.is_correct),
                 "classes": dict(zip(names, by_class, strict=True)),
             }
         )
     return {
         "data": reference.test.result.data,
         "protocol": reference.test.result.protocol.as_json(),
-        "n_episodes": len(reference.right),
+        "n_episodes": len(reference.is_correct),
         "n_videos": int((episodes.classes_of_videos() >= 0).sum()),
-        "n_classes": len(asked_classes),
+        "n_classes": len(class_ids),
         "n_replicates": n_replicates,
         "seed": seed,
-        "reference": {**_who(reference), "accuracy_percent": 100.0 * float(reference.right.mean())},
+        "reference": {**_identity(reference), "accuracy_percent": 100.0 * float(reference.is_correct.mean())},
         "others": rows,
     }
 
 
-def _who(answers: SavedAnswers) -> dict[str, Any]:
+def _identity(answers: SavedAnswers) -> dict[str, Any]:
     result = answers.test.result
     return {
         "label": answers.label,
@@ -149,34 +150,35 @@ def _who(answers: SavedAnswers) -> dict[str, Any]:
     }
 
 
-def _difference(of: Estimate, right: np.ndarray, reference_right: np.ndarray) -> dict[str, Any]:
+def _difference(difference: Estimate, correct: np.ndarray, reference: np.ndarray) -> dict[str, Any]:
+    """Numbers of some queries; `correct` and `reference` are whether each is answered correctly."""
     return {
-        "accuracy_percent": 100.0 * float(right.mean()),
-        "reference_percent": 100.0 * float(reference_right.mean()),
-        "difference": of.mean,
-        "interval": None if of.episode_interval != of.episode_interval else of.episode_interval,
-        "videos_low": of.low,
-        "videos_high": of.high,
-        "n_queries": int(right.size),
+        "accuracy_percent": 100.0 * float(correct.mean()),
+        "reference_percent": 100.0 * float(reference.mean()),
+        "difference": difference.mean,
+        "interval": difference.episode_interval,
+        "videos_low": difference.low,
+        "videos_high": difference.high,
+        "n_queries": int(correct.size),
     }
 
 
-def _wins(right: np.ndarray, reference_right: np.ndarray) -> dict[str, dict[str, int]]:
-    """How often it is better than the reference, as good, or worse: in an episode, and for a query."""
-    margin = right.sum(axis=1) - reference_right.sum(axis=1)
+def _wins(correct: np.ndarray, reference: np.ndarray) -> dict[str, dict[str, int]]:
+    """Numbers of episodes and of queries on which a model is better than the reference, equal, or worse."""
+    margin = correct.sum(axis=1) - reference.sum(axis=1)
     return {
         "episodes": {"win": int((margin > 0).sum()), "tie": int((margin == 0).sum()), "loss": int((margin < 0).sum())},
         "queries": {
-            "win": int((right & ~reference_right).sum()),
-            "both_right": int((right & reference_right).sum()),
-            "both_wrong": int((~right & ~reference_right).sum()),
-            "loss": int((~right & reference_right).sum()),
+            "win": int((correct & ~reference).sum()),
+            "both_right": int((correct & reference).sum()),
+            "both_wrong": int((~correct & ~reference).sum()),
+            "loss": int((~correct & reference).sum()),
         },
     }
 
 
 def comparison_tables(result: Mapping[str, Any]) -> list[Table]:
-    """A row per run, then, run by run, a row per class."""
+    """A table with a row per run, and one per run with a row per class."""
     reference, protocol = result["reference"], result["protocol"]
     rows: list[Row] = [[_label(reference), number(reference["accuracy_percent"]), *[""] * 4]]
     for row in result["others"]:
@@ -218,14 +220,14 @@ def _label(row: Mapping[str, Any]) -> str:
 
 
 def _differences(numbers: Mapping[str, Any]) -> list[Cell]:
-    """The difference with its interval over episodes, and its ends over videos."""
+    """The difference with its interval over episodes, and its interval over videos."""
     low, high = numbers["videos_low"], numbers["videos_high"]
     over_videos = "" if low is None else f"[{low:+.2f}, {high:+.2f}]"
     return [number(numbers["difference"], "+.2f", interval=numbers["interval"]), Cell(over_videos)]
 
 
 def comparison_list(result: Mapping[str, Any]) -> Table:
-    """A row per run and class, and one per run without a class: all queries."""
+    """A row per run and class; the row without a class is over all queries."""
     keys = ["accuracy_percent", "reference_percent", "difference", "interval"]
     keys += ["videos_low", "videos_high", "n_queries"]
     reference = result["reference"]["label"]
@@ -240,13 +242,13 @@ def comparison_list(result: Mapping[str, Any]) -> Table:
 def write_comparison(
     result: Mapping[str, Any], *, out: Path, json_file: Path | None = None, csv_file: Path | None = None
 ) -> list[Path]:
-    """Write the result as JSON and CSV, by default into `out`, named by the test and by what is compared.
+    """Write the result as JSON and CSV; default names in `out` tell the test and a hash of the compared models.
 
     Returns:
         The two paths.
     """
-    compared = [[row["folder"], row["model"], row["test"]] for row in [result["reference"], *result["others"]]]
-    key = json_sha256(compared)[:6]
+    models = [[row["folder"], row["model"], row["test"]] for row in [result["reference"], *result["others"]]]
+    key = json_sha256(models)[:6]
     name = f"compare_{result['reference']['test']}_{key}"
     files = [json_file or out / f"{name}.json", csv_file or out / f"{name}.csv"]
     write_json(files[0], result)

@@ -1,4 +1,4 @@
-"""How well prompts do on val without any training: each template by itself, and all together."""
+"""Zero-shot accuracy of prompts on val: each template alone, and all templates together."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mdmf.settings import CorruptSettings, Settings
 from mdmf.source_settings import DEFAULT_SOURCE
 from mdmf.statistics import mean_interval
 
-SPLIT = "val"  # prompts are chosen on val; test is read by the test alone
+SPLIT = "val"  # prompts are chosen on val, never on test
 ENSEMBLE = "all together"
 _VIDEOS_AT_ONCE = 512
 
@@ -34,7 +34,7 @@ Sentences = Mapping[str, Sequence[str]]
 class Score:
     """Zero-shot accuracy of one set of sentences, in percent, with its 95 % interval over videos.
 
-    `difference` is to all together on the same videos, with its own interval; None for all together.
+    `difference` is the paired difference to all templates together, with its interval; None for all together.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Videos of one class that are given to another: `n_videos` of the class's `n_of_class`."""
+    """Number of videos of one class that are predicted as another class, of the `n_of_class` videos of the class."""
 
     true_class: str
     predicted: str
@@ -56,16 +56,16 @@ class Confusion:
 
 @dataclass(frozen=True)
 class PromptScores:
-    """What `score_prompts` found.
+    """Result of `score_prompts`.
 
     Attributes:
-        file: of the prompts.
-        split: whose videos were answered.
-        n_classes, n_videos: of it; every class is a possible answer to every video.
-        scores: all together first, then each template.
-        confusions: of all together, most frequent first.
-        same_sentences: groups of classes that no prompt tells apart.
-        notes: what must be known about the features.
+        file: file of the prompts.
+        split: split of the videos.
+        n_classes, n_videos: of the split; every class is a possible answer to every video.
+        scores: all templates together, then each template.
+        confusions: of all templates together, most frequent first.
+        same_sentences: groups of classes with the same sentences.
+        notes: notes on the features.
     """
 
     file: Path
@@ -79,7 +79,7 @@ class PromptScores:
 
 
 def zero_shot_settings(settings: Settings) -> Settings:
-    """The same experiment with the model that is asked here: frames and text, nothing trained, nothing corrupted."""
+    """The same experiment with the baseline `zero_shot`, without other models and corruptions."""
     model = text_settings(settings.model)
     evaluation = settings.evaluation.model_copy(update={"baselines": ()})
     corrupt = CorruptSettings(seed=settings.corrupt.seed)
@@ -87,58 +87,58 @@ def zero_shot_settings(settings: Settings) -> Settings:
 
 
 def classes_named(classes: Mapping[str, Sequence[str]], wanted: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Split -> those of its classes that are wanted, by name up to spelling; all of them if none is named.
+    """Split -> its classes among `wanted`, whose spelling may differ (see `class_key`); all classes if it is empty.
 
     Raises:
-        ValueError: for a name that is no class, with the nearest that is one.
+        ValueError: for a name of no class, with the nearest class name.
     """
     if not wanted:
         return {split: tuple(names) for split, names in classes.items()}
-    known = {class_key(name) for names in classes.values() for name in names}
+    known = [name for names in classes.values() for name in names]
+    known_keys = {class_key(name) for name in known}
     for name in wanted:
-        if class_key(name) not in known:
-            every = [each for names in classes.values() for each in names]
-            raise ValueError(f"{name!r} is not a class of the data set{nearest_hint(name, every)}")
+        if class_key(name) not in known_keys:
+            raise ValueError(f"{name!r} is not a class of the data set{nearest_hint(name, known)}")
     keys = {class_key(name) for name in wanted}
     return {split: tuple(name for name in names if class_key(name) in keys) for split, names in classes.items()}
 
 
 def score_prompts(workspace: Workspace, prompts: PromptFile, *, n_confusions: int = 10) -> PromptScores:
-    """Answer every val video by text alone, out of all val classes, with each template and with all together.
+    """Zero-shot accuracy over all val videos, each among all val classes, with each template and with all together.
 
-    The answer is that of the baseline `zero_shot`: the class whose text is nearest to the mean frame. Classes with the
-    same sentences cannot be told apart: a video that gets such a group, and is of it, is right by one in its size.
+    The prediction is that of the baseline `zero_shot`: the class whose text is nearest to the mean frame. A correct
+    prediction of one of n classes with the same sentences counts 1/n.
 
     Args:
-        workspace: with the settings of `zero_shot_settings`; features that are missing are made.
-        prompts: what is scored; it must name every val class.
-        n_confusions: most pairs in the result.
+        workspace: with the settings of `zero_shot_settings`; missing features are computed.
+        prompts: prompts of every val class.
+        n_confusions: largest number of pairs in the result.
 
     Raises:
         ValueError: if val has fewer than two classes or two usable videos, or the prompts lack a class.
     """
     names = workspace.index.classes[SPLIT]
     if len(names) < 2:
-        raise ValueError(f"prompts are scored on {SPLIT}, which has {len(names)} classes here; at least 2 are needed")
+        raise ValueError(f"prompts are scored on {SPLIT} and need at least 2 classes; it has {len(names)} classes")
     sentences = class_sentences(prompts, names, known_classes=workspace.index.known_classes)
     videos, labels = _mean_frames(workspace)
     if len(labels) < 2:
-        raise ValueError(f"prompts are scored on the videos of {SPLIT}, of which {len(labels)} can be used here")
+        raise ValueError(f"prompts are scored on {SPLIT} and need at least 2 videos; it has {len(labels)} usable ones")
     encode = workspace.encoder().encode_texts
-    right, confusions = {}, []
-    for row, of_row in {ENSEMBLE: sentences, **template_sentences(prompts, sentences)}.items():
-        answers = zero_shot_answers(videos, of_row, encode)
-        right[row] = share_right(answers, labels, of_row)
+    correct, confusions = {}, []
+    for row, sentences_of_row in {ENSEMBLE: sentences, **template_sentences(prompts, sentences)}.items():
+        answers = zero_shot_answers(videos, sentences_of_row, encode)
+        correct[row] = correctness(answers, labels, sentences_of_row)
         if row == ENSEMBLE:
-            confusions = confusion_pairs(answers, labels, of_row)[:n_confusions]
+            confusions = confusion_pairs(answers, labels, sentences_of_row)[:n_confusions]
     return PromptScores(
         file=prompts.path,
         split=SPLIT,
         n_classes=len(names),
         n_videos=len(labels),
-        scores=tuple(_score(row, values, right[ENSEMBLE]) for row, values in right.items()),
+        scores=tuple(_score(row, values, correct[ENSEMBLE]) for row, values in correct.items()),
         confusions=tuple(confusions),
-        same_sentences=tuple(group for group in _alike(sentences) if len(group) > 1),
+        same_sentences=tuple(group for group in _groups(sentences) if len(group) > 1),
         notes=tuple(workspace.notes(SPLIT)),
     )
 
@@ -146,8 +146,8 @@ def score_prompts(workspace: Workspace, prompts: PromptFile, *, n_confusions: in
 def template_sentences(prompts: PromptFile, sentences: Sentences) -> dict[str, Sentences]:
     """Template -> the sentences of each class with this template alone.
 
-    A class with finished sentences keeps them all in every row. Where all classes have finished sentences there is a
-    row for each place instead: the first sentence of every class, the second, …; a class with fewer keeps its last.
+    A class with its own finished sentences keeps all of them for every template. If no class uses templates, the rows
+    are the first sentence of every class, the second, …; a class with fewer sentences repeats its last.
     """
     names = list(sentences)
     if any(class_sentences(replace(prompts, templates=()), [name])[name] == [] for name in names):  # a template is used
@@ -157,7 +157,7 @@ def template_sentences(prompts: PromptFile, sentences: Sentences) -> dict[str, S
     n_places = max(map(len, sentences.values()))
     return {
         f"sentence {place + 1} of each class": {
-            name: [own[min(place, len(own) - 1)]] for name, own in sentences.items()
+            name: [of_class[min(place, len(of_class) - 1)]] for name, of_class in sentences.items()
         }
         for place in range(n_places)
     }
@@ -168,11 +168,11 @@ def zero_shot_answers(videos: Tensor, sentences: Sentences, encode: Callable[[li
 
     Args:
         videos: (V, D), mean frames.
-        sentences: of the C classes.
+        sentences: sentences of the C classes.
         encode: texts -> (n_texts, D).
 
     Returns:
-        (V,) int64, 0 … C - 1 in the order of the sentences; of classes with the same sentences the first.
+        (V,) int64, 0 … C - 1 in the order of `sentences`; the first of several classes with the same sentences.
     """
     text = class_text_features(encode, sentences).to(videos)  # (C, D)
     text = text * (FEATURE_NORM / text.norm(dim=-1).mean())
@@ -180,13 +180,13 @@ def zero_shot_answers(videos: Tensor, sentences: Sentences, encode: Callable[[li
     return answers
 
 
-def share_right(answers: np.ndarray, labels: np.ndarray, sentences: Sentences) -> np.ndarray:
-    """How right each answer is: 1, or 1 / n if n classes have these sentences and the video is of one of them; else 0.
+def correctness(answers: np.ndarray, labels: np.ndarray, sentences: Sentences) -> np.ndarray:
+    """1 for a correct answer, 1/n if n classes have the sentences of the correct class, 0 for a wrong answer.
 
     Args:
-        answers: (V,) numbers of classes.
-        labels: (V,) the true ones.
-        sentences: of the classes, in order.
+        answers: (V,) class numbers.
+        labels: (V,) class numbers.
+        sentences: sentences of the classes in order.
 
     Returns:
         (V,) float64.
@@ -197,19 +197,21 @@ def share_right(answers: np.ndarray, labels: np.ndarray, sentences: Sentences) -
 
 
 def confusion_pairs(answers: np.ndarray, labels: np.ndarray, sentences: Sentences) -> list[Confusion]:
-    """Pairs of (true class, other class that its videos are given to), most videos first; (V,) each as above."""
+    """Pairs of true class and wrong prediction, most videos first; arguments as for `correctness`."""
     names = list(sentences)
     group_of, _ = _group_numbers(sentences)
-    called = [" = ".join(group) for group in _alike(sentences)]
+    group_names = [" = ".join(group) for group in _groups(sentences)]
     n_of_class = np.bincount(labels, minlength=len(names))
     wrong = group_of[answers] != group_of[labels]
     pairs = Counter(zip(labels[wrong].tolist(), group_of[answers[wrong]].tolist(), strict=True))
     ordered = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))
-    return [Confusion(names[true], called[group], count, int(n_of_class[true])) for (true, group), count in ordered]
+    return [
+        Confusion(names[true], group_names[group], count, int(n_of_class[true])) for (true, group), count in ordered
+    ]
 
 
 def _mean_frames(workspace: Workspace) -> tuple[Tensor, np.ndarray]:
-    """(V, D) mean frames of the usable val videos, and (V,) their classes."""
+    """(V, D), mean frames of the usable val videos, and (V,), their class numbers."""
     number = {name: place for place, name in enumerate(workspace.index.classes[SPLIT])}
     records = [record for record in workspace.index.records if record.split == SPLIT]
     store = workspace.stores.readers[DEFAULT_SOURCE]
@@ -223,26 +225,27 @@ def _mean_frames(workspace: Workspace) -> tuple[Tensor, np.ndarray]:
     return torch.cat(means) if means else torch.empty(0, store.feature_size), labels
 
 
-def _alike(sentences: Sentences) -> list[tuple[str, ...]]:
-    """The classes in groups of the same sentences; most groups are of one."""
+def _groups(sentences: Sentences) -> list[tuple[str, ...]]:
+    """The classes in groups of equal sentences; most groups have one class."""
     groups: dict[tuple[str, ...], list[str]] = {}
-    for name, own in sentences.items():
-        groups.setdefault(tuple(sorted(own)), []).append(name)
+    for name, of_class in sentences.items():
+        groups.setdefault(tuple(sorted(of_class)), []).append(name)
     return [tuple(group) for group in groups.values()]
 
 
 def _group_numbers(sentences: Sentences) -> tuple[np.ndarray, np.ndarray]:
     """(C,) number of each class's group, and the size of each group."""
-    groups = _alike(sentences)
+    groups = _groups(sentences)
     number = {name: place for place, group in enumerate(groups) for name in group}
     return np.array([number[name] for name in sentences]), np.array([len(group) for group in groups])
 
 
-def _score(name: str, right: np.ndarray, ensemble: np.ndarray) -> Score:
-    score = Score(name, float(100 * right.mean()), mean_interval(100 * right))
+def _score(name: str, correct: np.ndarray, ensemble: np.ndarray) -> Score:
+    """Score of one row from the correctness (V,) of its answers and of those of all templates together."""
+    score = Score(name, float(100 * correct.mean()), mean_interval(100 * correct))
     if name == ENSEMBLE:
         return score
-    difference = right - ensemble
+    difference = correct - ensemble
     return replace(
         score, difference=float(100 * difference.mean()), difference_interval=mean_interval(100 * difference)
     )

@@ -1,4 +1,4 @@
-"""Prompts as text: the sentences of each class, their scores, and what changed between two files."""
+"""Prompts as text: the sentences of each class, their scores, and the differences of two files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mdmf.studies.prompt_scores import PromptScores
 
 
 def sentences_text(sentences: Mapping[str, Sequence[str]], classes: Mapping[str, Sequence[str]]) -> str:
-    """Every sentence as it is sent, class by class and split by split.
+    """Every sentence, class by class and split by split.
 
     Args:
         sentences: class -> its sentences.
@@ -20,12 +20,12 @@ def sentences_text(sentences: Mapping[str, Sequence[str]], classes: Mapping[str,
     for split, names in classes.items():
         if names:
             parts.append(f"{split} ({len(names)} classes)")
-            parts += [f"  {name}\n" + "\n".join(f"    {each}" for each in sentences[name]) for name in names]
+            parts += ["\n    ".join([f"  {name}", *sentences[name]]) for name in names]
     return "\n".join(parts)
 
 
 def score_tables(scores: PromptScores) -> list[Table]:
-    """A row for all prompts together and for each template, then the most confused pairs."""
+    """The accuracies of all prompts together and of each template, and the most frequent confusions."""
     rows = []
     for score in scores.scores:
         difference = number(score.difference, "+.2f", interval=score.difference_interval)
@@ -46,7 +46,7 @@ def score_tables(scores: PromptScores) -> list[Table]:
 
 
 def scores_text(scores: PromptScores) -> str:
-    """The tables, and the classes that no prompt tells apart."""
+    """The tables, and the classes that have the same sentences."""
     parts = [table.text() for table in score_tables(scores)]
     if scores.same_sentences:
         groups = "\n".join(f"  {' = '.join(group)}" for group in scores.same_sentences)
@@ -57,11 +57,11 @@ def scores_text(scores: PromptScores) -> str:
 
 
 def difference_text(difference: PromptDifference, before: str, after: str) -> str:
-    """What is gone (-) and what is new (+), as sentences.
+    """The removed (-) and added (+) templates and sentences.
 
     Args:
-        difference: of two files.
-        before, after: what they are called.
+        difference: difference of two files.
+        before, after: names of the files.
     """
     lines = [f"- {before}", f"+ {after}"]
     if difference.is_empty:
@@ -72,8 +72,8 @@ def difference_text(difference: PromptDifference, before: str, after: str) -> st
         lines += ["", f"{name} (removed)", *_signed(sentences, ())]
     for name, sentences in difference.classes_added.items():
         lines += ["", f"{name} (added)", *_signed((), sentences)]
-    for name, (gone, come) in difference.changed.items():
-        lines += ["", name, *_signed(gone, come)]
+    for name, (removed, added) in difference.changed.items():
+        lines += ["", name, *_signed(removed, added)]
     counts = (
         f"{len(difference.changed)} classes changed, {len(difference.classes_added)} added, "
         f"{len(difference.classes_removed)} removed, {difference.n_same} have the same text"
@@ -81,5 +81,5 @@ def difference_text(difference: PromptDifference, before: str, after: str) -> st
     return "\n".join([*lines, "", counts])
 
 
-def _signed(gone: Sequence[str], come: Sequence[str]) -> list[str]:
-    return [f"  - {each}" for each in gone] + [f"  + {each}" for each in come]
+def _signed(removed: Sequence[str], added: Sequence[str]) -> list[str]:
+    return [f"  - {sentence}" for sentence in removed] + [f"  + {sentence}" for sentence in added]

@@ -1,9 +1,10 @@
-"""Trained runs tested on input that is corrupted more and more: how much does each lose?"""
+"""Robustness: the accuracy of trained runs against the strength of a corruption."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ from tqdm import tqdm
 
 from mdmf.corruptions import Corruption
 from mdmf.engine.run_folder import RunFolder
-from mdmf.engine.tester import Protocol, find_result, run_test
+from mdmf.engine.tester import Protocol, result_of_run
 from mdmf.engine.workspace import Workspace
-from mdmf.files import file_sha256, json_sha256, write_json
+from mdmf.files import json_sha256, write_json
 from mdmf.report.table import Row, Table, number, row_label
-from mdmf.results import Result, ResultFiles
+from mdmf.results import Result
 from mdmf.settings import Settings
 from mdmf.statistics import mean_and_spread
 
@@ -33,27 +34,31 @@ def run_robustness(
     progress: bool = True,
     allow_code: bool = False,
 ) -> dict[str, Any]:
-    """Test every run at every strength of one corruption of one source; write `<source>_<kind>_<protocol>.json`.
+    """Test every run at every strength of one corruption; write `<source>_<kind>_<protocol>_<key>.json` and return it.
 
-    All tests are of the same episodes and, at one strength, of the same corrupted videos. Tests that are there already
-    are not made again. Runs whose names differ in `-seed<number>` alone are one row.
+    All runs answer the same episodes and, at one strength, see the same corrupted videos. Existing tests are reused.
+    Runs whose names differ only in `-seed<number>` form one row.
 
     Args:
         folders: run folders.
         source: `rgb` or `flow`.
         kind: a kind of corruption (`mdmf/corruptions.py`).
-        strengths: of the corruption; at 0 nothing is corrupted.
+        strengths: strengths of the corruption; at 0 nothing is corrupted.
         out: folder of the result.
+        overrides: settings of all tests.
+        progress: show a progress bar.
+        allow_code: let settings import the user's code.
 
     Raises:
-        ValueError: for an unknown kind, a strength that it does not have, or runs that do not go into one table.
-        FileNotFoundError: for a folder that is no run.
+        ValueError: for an unknown kind, an invalid strength, or runs that do not fit into one table.
+        FileNotFoundError: for a folder that is not a run folder.
     """
     if any(override.startswith(f"corrupt.{source}=") for override in overrides):
-        raise ValueError(f"corrupt.{source} is set by the kind and strengths of this command")
-    corruptions = {strength: Corruption(kind, strength) if strength else "''" for strength in strengths}
+        raise ValueError(f"corrupt.{source} is set by --kind and --strengths of this command; remove it")
+    no_corruption = "''"
+    corruptions = {strength: Corruption(kind, strength) if strength else no_corruption for strength in strengths}
     runs = [RunFolder.open(folder) for folder in folders]
-    protocol = _check_runs(runs, [*overrides, f"corrupt.{source}=''"])
+    protocol = _check_runs(runs, [*overrides, f"corrupt.{source}={no_corruption}"])
     out.mkdir(parents=True, exist_ok=True)
     rows: dict[str, dict[float, list[Result]]] = {}
     bar = tqdm(total=len(runs) * len(corruptions), desc=f"{kind} of {source}", unit="test", disable=not progress)
@@ -61,11 +66,13 @@ def run_robustness(
         for run in runs:
             name = _SEED_OF_NAME.sub("", run.folder.name)
             row = rows.setdefault(name, {strength: [] for strength in strengths})
+            alone = [*overrides, "evaluation.baselines=[]"]
+            is_used = source in run.settings(alone).model.used_sources  # else: the clean result, at every strength
             for strength, corruption in corruptions.items():
-                settings = run.settings([*overrides, "evaluation.baselines=[]"])
-                seen = corruption if source in settings.model.used_sources else "''"  # else: nothing changes for it
-                settings = run.settings([*overrides, "evaluation.baselines=[]", f"corrupt.{source}={seen}"])
-                row[strength].append(_result(run, settings, allow_code=allow_code))
+                settings = run.settings([*alone, f"corrupt.{source}={corruption if is_used else no_corruption}"])
+                run.check_same_features(settings)
+                open_workspace = partial(Workspace, progress=False, allow_code=allow_code)
+                row[strength].append(result_of_run(run, settings, open_workspace))
                 bar.update()
     key = json_sha256([[str(run.folder) for run in runs], list(strengths), list(overrides)])[:6]
     file = out / f"{source}_{kind}_{protocol.name}_{key}.json"
@@ -86,41 +93,31 @@ def _check_runs(runs: Sequence[RunFolder], overrides: Sequence[str]) -> Protocol
     """The protocol of all runs.
 
     Raises:
-        ValueError: for a run that is unfinished or given twice, runs of different protocols or data, or runs of one
-            row that differ in more than their seed.
+        ValueError: for an unfinished or repeated run, different protocols or data, or different models in one row.
     """
     settings = [run.settings(list(overrides)) for run in runs]
     models: dict[str, Any] = {}
-    for run, own in zip(runs, settings, strict=True):
+    for run, settings_of_run in zip(runs, settings, strict=True):
         if not run.finished:
-            raise ValueError(f"{run.folder} has not finished training; finish it with train.py --resume first")
-        if _asked(own) != _asked(settings[0]):
-            raise ValueError(f"{run.folder} is tested on other episodes than {runs[0].folder}; give each its own table")
+            raise ValueError(f"{run.folder} has not finished training; finish it with mdmf train --resume")
+        if _tested_data(settings_of_run) != _tested_data(settings[0]):
+            raise ValueError(
+                f"{run.folder} is tested on other episodes than {runs[0].folder}; call the command once for each"
+            )
         name = _SEED_OF_NAME.sub("", run.folder.name)
-        if models.setdefault(name, own.model) != own.model:
-            raise ValueError(f"runs named {name} have different models; only seeds make one row")
+        if models.setdefault(name, settings_of_run.model) != settings_of_run.model:
+            raise ValueError(f"runs named {name} have different models, but only runs of different seeds form a row")
     if len({run.folder.resolve() for run in runs}) < len(runs):
         raise ValueError("a run is given twice")
     return Protocol.of(settings[0])
 
 
-def _asked(settings: Settings) -> tuple[Any, ...]:
+def _tested_data(settings: Settings) -> tuple[Any, ...]:
     return Protocol.of(settings), settings.data.name, settings.data.shapes
 
 
-def _result(run: RunFolder, settings: Settings, *, allow_code: bool) -> Result:
-    """The result of a run's best weights, from its file or a new test."""
-    run.check_same_features(settings)
-    protocol = Protocol.of(settings, trained_with=run.settings())
-    result = find_result(ResultFiles(run.folder, protocol.name), settings)
-    if result is None or result.checkpoint_sha256 != file_sha256(run.best):  # none yet, or of weights that are gone
-        workspace = Workspace(settings, progress=False, allow_code=allow_code)
-        result = run_test(workspace, checkpoint=run.best, folder=run.folder, protocol=protocol)
-    return result
-
-
 def _summary(results: Mapping[float, Sequence[Result]]) -> dict[str, Any]:
-    """One row: strength -> mean and spread of the accuracy over runs."""
+    """One row: strength -> mean and standard deviation of the accuracy over runs."""
     strengths = {}
     for strength, of_runs in results.items():
         mean, spread = mean_and_spread([result.models[result.model].accuracy_percent for result in of_runs])
@@ -130,7 +127,7 @@ def _summary(results: Mapping[float, Sequence[Result]]) -> dict[str, Any]:
 
 
 def robustness_table(result: Mapping[str, Any]) -> Table:
-    """Accuracy against the strength of a corruption, a row per config: mean ± standard deviation over its runs."""
+    """A row per config, a column per strength: accuracy, mean ± standard deviation over runs."""
     strengths = [str(strength) for strength in result["strengths"]]
     rows: list[Row] = []
     for name, row in result["rows"].items():

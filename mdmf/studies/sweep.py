@@ -1,8 +1,9 @@
-"""One checkpoint tested at many ways and shots: what do more classes cost, and what do more examples bring?"""
+"""Sweeps: the accuracy of one checkpoint against the number of ways and shots."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,12 @@ from typing import Any
 from tqdm import tqdm
 
 from mdmf.engine.run_folder import RunFolder
-from mdmf.engine.tester import Protocol, check_corruptions, find_result, run_test
+from mdmf.engine.tester import Protocol, check_corruptions, result_of_run
 from mdmf.engine.workspace import Workspace
-from mdmf.files import file_sha256, json_sha256, write_json
-from mdmf.results import Result, ResultFiles
+from mdmf.files import json_sha256, write_json
 from mdmf.settings import Settings
 
-_SET_HERE = ("evaluation.n_way=", "evaluation.n_shot=", "evaluation.n_query=")
+_SIZES = ("evaluation.n_way=", "evaluation.n_shot=", "evaluation.n_query=")
 
 
 def run_sweep(
@@ -32,29 +32,34 @@ def run_sweep(
 ) -> dict[str, Any]:
     """Test a run's best weights, and its baselines, at every way and shot; write `sweep_<run>_<key>.json`.
 
-    Each combination is an ordinary test, kept in the run folder. Tests that are there already are not made again. A
-    combination that the data cannot give is left out, and the reason is kept.
+    Each combination is an ordinary test, saved in the run folder; existing tests are reused. Combinations that the
+    data are too small for are left out and listed with the reason.
 
     Args:
-        folder: of the run.
-        ways, shots: to be combined.
+        folder: run folder.
+        ways, shots: every pair of them is tested.
         n_query: query videos per class.
         out: folder of the result.
+        overrides: settings of all tests.
+        progress: show a progress bar.
+        allow_code: let settings import the user's code.
 
     Returns:
-        The result as it is written: `models` {model: {way: {shot: numbers}}}, and `impossible`, a list.
+        The written result, with `models` {model: {way: {shot: numbers}}} and the list `impossible`.
 
     Raises:
-        ValueError: for an unfinished run, overrides of what the options set, or data that give no combination.
-        FileNotFoundError: for a folder that is no run.
+        ValueError: for an unfinished run, overrides of way, shot or queries, or data too small for every combination.
+        FileNotFoundError: for a folder that is not a run folder.
     """
     ways, shots = sorted(set(ways)), sorted(set(shots))
     for override in overrides:
-        if override.startswith(_SET_HERE):
-            raise ValueError(f"{override.split('=')[0]} is set by --ways, --shots and --queries of this command")
+        if override.startswith(_SIZES):
+            raise ValueError(
+                f"{override.split('=')[0]} is set by --ways, --shots and --queries of this command; remove it"
+            )
     run = RunFolder.open(folder)
     if not run.finished:
-        raise ValueError(f"{run.folder} has not finished training; finish it with train.py --resume first")
+        raise ValueError(f"{run.folder} has not finished training; finish it with mdmf train --resume")
     settings_of = {(way, shot): _settings(run, overrides, way, shot, n_query) for way in ways for shot in shots}
     first = next(iter(settings_of.values()))
     run.check_same_features(first)
@@ -69,7 +74,7 @@ def run_sweep(
         for (way, shot), settings in settings_of.items():
             if (way, shot) in reasons:
                 continue
-            tested = _test(workspace, run, settings)
+            tested = result_of_run(run, settings, partial(_with_settings, workspace))
             for name, numbers in tested.models.items():
                 accuracy = {"accuracy_percent": numbers.accuracy_percent, "interval": numbers.interval}
                 models.setdefault(name, {}).setdefault(str(way), {})[str(shot)] = accuracy
@@ -97,7 +102,7 @@ def run_sweep(
 
 
 def _settings(run: RunFolder, overrides: Sequence[str], way: int, shot: int, n_query: int) -> Settings:
-    """Of one combination; what the run asks for anyway is not said again, so that its own tests are found."""
+    """Settings of one combination; only differences are set, so that the tests of the run itself are reused."""
     protocol = Protocol.of(run.settings(list(overrides)))
     wanted = {"n_way": way, "n_shot": shot, "n_query": n_query}
     words = [f"evaluation.{name}={value}" for name, value in wanted.items() if getattr(protocol, name) != value]
@@ -105,49 +110,42 @@ def _settings(run: RunFolder, overrides: Sequence[str], way: int, shot: int, n_q
 
 
 def _impossible(
-    workspace: Workspace, run: RunFolder, settings_of: dict[tuple[int, int], Settings]
+    workspace: Workspace, run: RunFolder, settings_of: Mapping[tuple[int, int], Settings]
 ) -> dict[tuple[int, int], str]:
-    """(way, shot) -> why the data do not give such episodes.
+    """(way, shot) -> why the data are too small for such episodes.
 
     Raises:
-        ValueError: if they give none of them.
+        ValueError: if they are too small for all of them.
     """
-    _ = workspace.index  # what is wrong with the data themselves is no matter of ways and shots
-    reasons = _refusals(workspace, settings_of, usable=False)
+    _ = workspace.index  # raises the errors of the listing, which do not depend on way and shot
+    reasons = {}
+    for key, settings in settings_of.items():
+        if reason := _sampling_error(workspace, Protocol.of(settings), readable=False):
+            reasons[key] = reason
     if len(reasons) < len(settings_of):
-        _ = workspace.stores.readers
-        reasons |= _refusals(
-            workspace, {key: settings_of[key] for key in settings_of if key not in reasons}, usable=True
-        )
+        _ = workspace.stores.readers  # encodes what is missing
+        for key in settings_of.keys() - reasons.keys():
+            if reason := _sampling_error(workspace, Protocol.of(settings_of[key]), readable=True):
+                reasons[key] = reason
     if len(reasons) == len(settings_of):
-        lines = [f"  {way}-way {shot}-shot: {why}" for (way, shot), why in reasons.items()]
-        raise ValueError("\n".join([f"the data of {run.folder} give none of these episodes:", *lines]))
+        lines = [f"  {way}-way {shot}-shot: {reasons[way, shot]}" for way, shot in settings_of]
+        raise ValueError("\n".join([f"the data of {run.folder} are too small for all of these episodes:", *lines]))
     return {key: reasons[key] for key in settings_of if key in reasons}
 
 
-def _refusals(
-    workspace: Workspace, settings_of: dict[tuple[int, int], Settings], *, usable: bool
-) -> dict[tuple[int, int], str]:
-    """What the sampler says against some of the episodes: of all listed videos, or of those that could be read."""
-    reasons = {}
-    for key, settings in settings_of.items():
-        protocol = Protocol.of(settings)
-        check: Callable[..., Any] = (
-            partial(workspace.sampler, seed=protocol.seed, of_test=True) if usable else workspace.check_episodes
-        )
-        try:
-            check(protocol.split, n_way=protocol.n_way, n_shot=protocol.n_shot, n_query=protocol.n_query)
-        except ValueError as error:
-            first, *others = str(error).split("\n  ")  # a line for each class that is too small, and what to do
-            reasons[key] = f"{first}, and others likewise" if len(others) > 1 else first
-    return reasons
+def _sampling_error(workspace: Workspace, protocol: Protocol, *, readable: bool) -> str | None:
+    """Why episodes cannot be drawn from all listed videos, or from the readable ones; None if they can."""
+    check = partial(workspace.sampler, seed=protocol.seed, of_test=True) if readable else workspace.check_episodes
+    try:
+        check(protocol.split, n_way=protocol.n_way, n_shot=protocol.n_shot, n_query=protocol.n_query)
+    except ValueError as error:
+        first, *others = str(error).split("\n  ")  # a line for each class that is too small, and the remedy
+        return f"{first}, and others likewise" if len(others) > 1 else first
+    return None
 
 
-def _test(workspace: Workspace, run: RunFolder, settings: Settings) -> Result:
-    """The result of one combination: its file, if it is of these settings and weights, or a new test."""
-    protocol = Protocol.of(settings, trained_with=run.settings())
-    result = find_result(ResultFiles(run.folder, protocol.name), settings)
-    if result is None or result.checkpoint_sha256 != file_sha256(run.best):
-        workspace.settings = settings  # way and shot alone differ: index, features and text stay open
-        result = run_test(workspace, checkpoint=run.best, folder=run.folder, protocol=protocol)
-    return result
+def _with_settings(workspace: Workspace, settings: Settings) -> Workspace:
+    """A workspace of settings that differ in way, shot and queries only; it shares index and features."""
+    other = copy.copy(workspace)
+    other.settings = settings
+    return other

@@ -1,4 +1,4 @@
-"""A sweep over ways and shots as tables, CSV and a plot."""
+"""The result of a sweep as tables, CSV and a plot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mdmf.report.table import Cell, Table, number, row_label
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# The report's colours, which colour-blind readers tell apart, dark enough for white; and marks as well.
+# The colours of the report: distinct for colour-blind readers, dark enough on white.
 _COLOURS = ("#0072b2", "#c75000", "#007a5a", "#a3478a", "#7d6a00", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _STYLE: Any = {
@@ -28,7 +28,7 @@ _MOST_COLUMNS = 3
 
 
 def sweep_tables(result: Mapping[str, Any]) -> list[Table]:
-    """A table per model, the swept one first: rows are ways, columns shots; `-` is what the data cannot give."""
+    """A table per model, the tested one first: a row per way, a column per shot; `-` where the data are too small."""
     caption = (
         f"{result['data']}, {result['split']} classes: accuracy % (95 % over episodes), {result['n_episodes']:,} "
         f"episodes of {result['n_query']} query per class, seed {result['seed']}"
@@ -59,9 +59,9 @@ def _models(result: Mapping[str, Any]) -> list[str]:
 
 
 def _numbers(result: Mapping[str, Any], model: str, way: int, shot: int) -> Mapping[str, float] | None:
-    """Accuracy and interval; None for what the data cannot give."""
-    found: Mapping[str, float] | None = result["models"][model].get(str(way), {}).get(str(shot))
-    return found
+    """Accuracy and interval; None where the data are too small."""
+    numbers: Mapping[str, float] | None = result["models"][model].get(str(way), {}).get(str(shot))
+    return numbers
 
 
 def _cell(result: Mapping[str, Any], model: str, way: int, shot: int) -> Cell:
@@ -70,7 +70,7 @@ def _cell(result: Mapping[str, Any], model: str, way: int, shot: int) -> Cell:
 
 
 def sweep_list(result: Mapping[str, Any]) -> Table:
-    """A row per model, way and shot; without numbers where the data cannot give such episodes."""
+    """A row per model, way and shot; without numbers where the data are too small."""
     rows = []
     for model in _models(result):
         for way, shot in itertools.product(result["ways"], result["shots"]):
@@ -81,19 +81,19 @@ def sweep_list(result: Mapping[str, Any]) -> Table:
 
 
 def require_matplotlib() -> None:
-    """See before any long work whether there can be a plot.
+    """Check that matplotlib is installed.
 
     Raises:
-        ImportError: if there cannot.
+        ImportError: if it is not.
     """
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise ImportError("the plot needs matplotlib: pip install matplotlib, or leave it out: --no-plot") from error
+        raise ImportError("the plot needs matplotlib: pip install matplotlib, or pass --no-plot") from error
 
 
 def sweep_plot(result: Mapping[str, Any]) -> str:
-    """Accuracy against shots as the text of an SVG file: a panel per model, a line per way, bars for the intervals.
+    """SVG of the accuracy against shots: a panel per model, a line per way, error bars for the intervals.
 
     Raises:
         ImportError: if matplotlib is not installed.
@@ -123,15 +123,15 @@ def sweep_plot(result: Mapping[str, Any]) -> str:
 
 
 def _draw(panel: Axes, result: Mapping[str, Any], model: str) -> None:
-    """The lines of one model; a way that the data never give has none, in every panel."""
+    """Draw the lines of one model; a way without any test has no line."""
     for place, way in enumerate(result["ways"]):
-        points = [(shot, _numbers(result, model, way, shot)) for shot in result["shots"]]
-        there = [(shot, numbers) for shot, numbers in points if numbers is not None]
-        if there:
+        numbers_of = {shot: _numbers(result, model, way, shot) for shot in result["shots"]}
+        points = {shot: numbers for shot, numbers in numbers_of.items() if numbers is not None}
+        if points:
             panel.errorbar(
-                [shot for shot, _ in there],
-                [numbers["accuracy_percent"] for _, numbers in there],
-                yerr=[numbers["interval"] for _, numbers in there],
+                list(points),
+                [numbers["accuracy_percent"] for numbers in points.values()],
+                yerr=[numbers["interval"] for numbers in points.values()],
                 color=_COLOURS[place % len(_COLOURS)],
                 marker=_MARKERS[place % len(_MARKERS)],
                 capsize=4,
@@ -147,17 +147,18 @@ def _draw(panel: Axes, result: Mapping[str, Any], model: str) -> None:
 
 
 def write_sweep(result: Mapping[str, Any], *, plot: bool = True) -> list[Path]:
-    """Write CSV and, where it is wanted, plot beside the JSON that the sweep wrote.
+    """Write the CSV and the plot of a sweep, next to its JSON file.
 
     Returns:
         The files, the JSON first.
 
     Raises:
-        ImportError: if the plot is wanted and matplotlib is not installed.
+        ImportError: with `plot`, if matplotlib is not installed.
     """
-    files = [Path(result["file"]), Path(result["file"]).with_suffix(".csv")]
-    write_atomic(files[1], sweep_list(result).csv().encode())
+    file = Path(result["file"])
+    contents = {file.with_suffix(".csv"): sweep_list(result).csv()}
     if plot:
-        files.append(files[0].with_suffix(".svg"))
-        write_atomic(files[2], sweep_plot(result).encode())
-    return files
+        contents[file.with_suffix(".svg")] = sweep_plot(result)
+    for path, text in contents.items():
+        write_atomic(path, text.encode())
+    return [file, *contents]

@@ -64,10 +64,10 @@ def test_a_table_of_an_unknown_kind_is_refused_before_the_work(runs, capsys):
 
 def test_what_a_user_can_mend_is_said(runs, capsys):
     for words, message in [
-        (["first"], "a comparison needs two"),
-        (["first", "third"], "'third' is no run folder"),
+        (["first"], "a comparison needs at least two"),
+        (["first", "third"], "'third' is not a run folder"),
         (["first", "second", "--protocol", "5way"], "has no test '5way'; it has 2way_1shot_30episodes"),
-        (["first", "first:amfar"], "it has no model 'amfar'"),
+        (["first", "first:amfar"], "has no model 'amfar'"),
         (["first", "second", "evaluation.seed=1"], "compare takes no settings"),
     ]:
         assert main(["compare", *words]) == 2

@@ -121,11 +121,11 @@ def test_the_page_is_made_again_without_videos_features_or_weights(world, runs, 
     result["settings"]["data"]["root"] = str(tmp_path / "gone")
     (folder / f"test_{NAME}.json").write_text(json.dumps(result))
     said = report(capsys, folder)
-    assert f"note: m2df: no boards: the videos are not in {tmp_path / 'gone'} any more" in said
+    assert f"note: m2df: no boards: there is no folder of videos {tmp_path / 'gone'} " in said
     bare = (folder / "report.html").read_text()
     for part in ("Prompts chosen", "Story boards", "Features in two dimensions"):
         assert part in bare
-    assert bare.count("Missing: the videos are not in") == 3
+    assert bare.count("Missing: there is no folder of videos") == 3
     assert "Calibration" in bare  # of the test's own answers
     assert len(bare) < len(page)
 
@@ -140,8 +140,8 @@ def test_gathered_evidence_outlives_the_weights(runs, capsys):
     assert (folder / "report.html").read_text() == first
     (folder / f"evidence_{NAME}.npz").unlink()
     said = report(capsys, folder)
-    assert "the weights that were tested" in said
-    assert "are not there any more" in said
+    assert "the tested weights" in said
+    assert "are missing or have changed" in said
 
 
 def test_other_weights_are_not_shown_as_those_that_were_tested(runs, capsys):
@@ -151,7 +151,7 @@ def test_other_weights_are_not_shown_as_those_that_were_tested(runs, capsys):
     content[-1] ^= 1
     path.write_bytes(bytes(content))
     _weights_of_its_own(folder)
-    assert "the weights that were tested" in report(capsys, folder)
+    assert "the tested weights" in report(capsys, folder)
 
 
 @pytest.mark.parametrize("lost", ["rgb", "rgb/text"])
@@ -167,7 +167,7 @@ def test_nothing_is_encoded_for_a_report(world, runs, capsys, lost, monkeypatch)
         hidden.rename(world / lost)
     assert "note: m2df: no selector: " in said
     assert ("no feature store in" in said) == (lost == "rgb")
-    assert ("a report encodes nothing" in said) == (lost == "rgb/text")
+    assert ("a report does not compute them" in said) == (lost == "rgb/text")
 
 
 def test_changed_videos_are_noticed(world, runs, capsys):
@@ -186,7 +186,7 @@ def test_answers_that_are_not_the_tests_are_not_drawn(runs, capsys):
     arrays["m2df/posterior"] = np.roll(arrays["m2df/posterior"], 1, axis=-1)
     np.savez_compressed(path, **arrays)
     said = report(capsys, folder)
-    assert "no boards: the model answers otherwise than in the test" in said
+    assert "no boards: the answers of the model differ from those of the test" in said
     assert "no selector" not in said
 
 

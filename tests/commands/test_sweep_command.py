@@ -55,7 +55,7 @@ def test_no_plot_and_what_is_wrong(run, tmp_path, capsys):
     assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".csv"}
     capsys.readouterr()
     assert main([*base, "--shots", "2", "--ways", "3"]) == 2
-    assert "give none of these episodes" in capsys.readouterr().err
+    assert "too small for all of these episodes" in capsys.readouterr().err
     assert main([*base, "--shots", "1", "--ways", "3", "evaluation.n_way=3"]) == 2
     assert "is set by --ways" in capsys.readouterr().err
     with pytest.raises(SystemExit):

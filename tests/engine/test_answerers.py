@@ -44,7 +44,7 @@ def assert_answers_as_the_model(
     assert isinstance(answer, CachedAnswerer) == is_cached
     with torch.inference_mode():
         if prepares:
-            answer.prepare(sampler.batch(0, 15))
+            answer.precompute(sampler.batch(0, 15))
         for start in range(0, 15, 5):
             batch = EpisodeBatch(sampler.batch(start, 5), bank)
             cached, plain = answer(batch), model(batch.episode)
@@ -135,7 +135,7 @@ def test_each_video_is_embedded_once(prepares, monkeypatch):
     embedded = {name: count_embedded(monkeypatch, model.branch(name), "embed") for name in model.branches}
     with torch.inference_mode():
         if prepares:
-            answer.prepare(sampler.batch(0, 300))
+            answer.precompute(sampler.batch(0, 300))
             n_ahead = {name: sum(sizes) for name, sizes in embedded.items()}
         for start in range(0, 300, 50):
             answer(EpisodeBatch(sampler.batch(start, 50), bank))
@@ -163,7 +163,7 @@ def test_what_is_prepared_is_at_most_what_the_cache_holds(max_bytes, monkeypatch
     model, bank = method("m2df"), small_bank(MemoryStore())
     embedded = count_embedded(monkeypatch, model.branch("global"), "embed_prompted")
     with torch.inference_mode():
-        answerer(model, bank).prepare(small_sampler(MemoryStore(), split="test").batch(0, 60))
+        answerer(model, bank).precompute(small_sampler(MemoryStore(), split="test").batch(0, 60))
     assert sum(embedded) <= 128  # one chunk tells how large a token is
 
 

@@ -19,7 +19,7 @@ def test_says_how_a_checkpoint_does_not_fit(tmp_path):
     save_weights(tmp_path / "w.safetensors", nn.Linear(3, 2), metadata={})
     with pytest.raises(ValueError, match=r"has weight of shape \(2, 3\), the model's is \(2, 4\)"):
         load_weights(tmp_path / "w.safetensors", nn.Linear(4, 2))
-    with pytest.raises(ValueError, match="has bias, which the model has not"):
+    with pytest.raises(ValueError, match="has bias, which the model lacks"):
         load_weights(tmp_path / "w.safetensors", nn.Linear(3, 2, bias=False))
     with pytest.raises(ValueError, match=r"lacks 0\.weight"):
         load_weights(tmp_path / "w.safetensors", nn.Sequential(nn.Linear(3, 2)))
@@ -29,12 +29,12 @@ def test_bad_files_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="no checkpoint at"):
         read_weights(tmp_path / "none.safetensors")
     (tmp_path / "text.safetensors").write_text("not weights")
-    with pytest.raises(ValueError, match="not a whole safetensors file"):
+    with pytest.raises(ValueError, match="not a complete safetensors file"):
         read_weights(tmp_path / "text.safetensors")
     save_weights(tmp_path / "cut.safetensors", nn.Linear(30, 20), metadata={})
     content = (tmp_path / "cut.safetensors").read_bytes()
     (tmp_path / "cut.safetensors").write_bytes(content[:-100])
-    with pytest.raises(ValueError, match="not a whole safetensors file"):
+    with pytest.raises(ValueError, match="not a complete safetensors file"):
         read_weights(tmp_path / "cut.safetensors")
 
 

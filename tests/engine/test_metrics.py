@@ -37,5 +37,5 @@ def test_accuracy_per_class_follows_the_class_not_the_label():
 def test_refuses_what_has_no_interval():
     with pytest.raises(ValueError, match="at least 2 episodes, got 1"):
         episode_accuracy(np.zeros((1, 2)), np.zeros((1, 2)))
-    with pytest.raises(ValueError, match="of one shape"):
+    with pytest.raises(ValueError, match="of the same shape"):
         episode_accuracy(np.zeros((2, 2)), np.zeros((2, 3)))

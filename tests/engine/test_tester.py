@@ -134,17 +134,23 @@ def test_text_weight_is_the_best_on_val_and_the_smallest_of_equals():
 def test_a_test_of_other_settings_or_weights_is_written_beside_the_one_that_is_there(tmp_path):
     settings = check_settings(RUN, source="test")
     plain = Protocol.of(settings)
-    assert plain.beside(tmp_path, settings, None) == plain
+    assert plain.without_overwriting(tmp_path, settings, None) == plain
     weights = tmp_path / "a.safetensors"
     weights.write_bytes(b"a")
     values = settings.model_dump(mode="json")
     result = result_values({"m2df": {}}, settings=values, checkpoint_sha256=file_sha256(weights))
     (tmp_path / f"test_{plain.name}_episodes.npz").touch()
     (tmp_path / f"test_{plain.name}.json").write_text(json.dumps(result))
-    assert plain.beside(tmp_path, settings, weights) == plain
+    assert plain.without_overwriting(tmp_path, settings, weights) == plain
     other = check_settings(RUN | {"sources": {"flow": {"step": 2}}}, source="test")
-    names = {plain.name, plain.beside(tmp_path, other, weights).name, plain.beside(tmp_path, settings, None).name}
+    names = {
+        plain.name,
+        plain.without_overwriting(tmp_path, other, weights).name,
+        plain.without_overwriting(tmp_path, settings, None).name,
+    }
     weights.write_bytes(b"b")
-    assert len(names | {plain.beside(tmp_path, settings, weights).name}) == 4
+    assert len(names | {plain.without_overwriting(tmp_path, settings, weights).name}) == 4
     (tmp_path / f"test_{plain.name}.json").write_text("{")
-    assert plain.beside(tmp_path, settings, weights) != plain  # what cannot be read is not written over either
+    assert (
+        plain.without_overwriting(tmp_path, settings, weights) != plain
+    )  # what cannot be read is not written over either

@@ -43,7 +43,7 @@ def test_all_right_leaves_no_worst():
 
 
 def every_path(T: int, S: int) -> list[list[tuple[int, int]]]:
-    """Cells of every way through OTAM's table (METHODS 2), the padded columns left out; rows are query frames."""
+    """Cells of every path through OTAM's table (docs/methods.md, section 2) without padding; rows are query frames."""
     last, paths = S + 1, []
 
     def walk(row: int, column: int, cells: list[tuple[int, int]]) -> None:
@@ -187,7 +187,7 @@ def test_a_method_that_adapts_to_an_episode_is_shown_as_it_answers():
 def test_an_answer_that_was_another_in_the_test_is_not_shown():
     opened = opened_small()
     opened.saved.answers["m2df"].posterior[2, 1] = [1, 0, 0]
-    with pytest.raises(ValueError, match="the model answers otherwise than in the test"):
+    with pytest.raises(ValueError, match="the answers of the model differ from those of the test"):
         _board(opened, Choice("best", 2, 1))
 
 
@@ -202,5 +202,5 @@ def test_queries_without_features_or_with_such_support_are_not_chosen():
 def test_a_model_that_looks_at_no_support_video_has_no_boards():
     opened = opened_small()
     opened.model = small_method("zero_shot")
-    with pytest.raises(DoesNotApply, match="m2df looks at no support video"):
+    with pytest.raises(DoesNotApply, match="m2df does not compare a query with support"):
         story_boards(opened)

@@ -31,7 +31,7 @@ def test_evidence_of_another_result_is_not_shown(tmp_path, changed):
     path = folder / changed
     path.write_bytes(path.read_bytes() + b" ")
     run = read_run(folder)
-    assert run.evidence.missing["boards"] == "the evidence is that of another test result"
+    assert run.evidence.missing["boards"] == "the evidence is of another test result"
     assert run.evidence_arrays == {}
 
 

@@ -133,7 +133,7 @@ def test_a_result_of_other_settings_is_never_taken(tmp_path):
 
 def test_two_configs_of_one_name_are_refused(tmp_path):
     config = variants(tmp_path)[0].config
-    with pytest.raises(ValueError, match="every config needs its own name"):
+    with pytest.raises(ValueError, match="names of configs and seeds must differ"):
         run_ablation([config, config], seeds=[0], root=tmp_path)
 
 

@@ -41,8 +41,8 @@ def refused(tmp_path, run, asked, **written) -> str:
 def test_the_runs_own_model_or_another_one(run):
     own, other = read_answers(run, "2way_1shot"), read_answers(run, "2way_1shot", "otam")
     assert (own.label, own.model, other.label) == ("run:m2df", "m2df", "run:otam")
-    np.testing.assert_array_equal(own.right, RIGHT)
-    np.testing.assert_array_equal(other.right, ~RIGHT)
+    np.testing.assert_array_equal(own.is_correct, RIGHT)
+    np.testing.assert_array_equal(other.is_correct, ~RIGHT)
     np.testing.assert_array_equal(own.test.episodes.support, ASKED.support)
 
 
@@ -58,10 +58,10 @@ def test_the_same_episodes_may_be_numbered_otherwise(tmp_path, run):
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        ({"n": 11}, "episodes: 11 there, 12 here"),
-        ({"n_way": 3}, "way: 3 there, 2 here"),
-        ({"n_shot": 2}, "shot: 2 there, 1 here"),
-        ({"n_query": 2}, "queries in an episode: 4 there, 2 here"),
+        ({"n": 11}, "episodes: 11 instead of 12"),
+        ({"n_way": 3}, "way: 3 instead of 2"),
+        ({"n_shot": 2}, "shot: 2 instead of 1"),
+        ({"n_query": 2}, "queries in an episode: 4 instead of 2"),
     ],
 )
 def test_another_number_is_named(tmp_path, run, sizes, message):
@@ -74,12 +74,12 @@ def test_the_first_other_video_class_and_label_are_named(tmp_path, run):
         here = NAMES[videos[7].ravel()[1]]
         videos[7].reshape(-1)[1], videos[9] = 0, 1
         said = refused(tmp_path, run, replace(ASKED, **{field: videos}))
-        assert f"{field} video 1 of episode 7 is '0.mp4' there, {here!r} here" in said
+        assert f"{field} video 1 of episode 7 is '0.mp4' instead of {here!r}" in said
     labels = ASKED.labels.copy()
     labels[3] = labels[3][::-1]
-    assert "label 0 of episode 3 is '1' there, '0' here" in refused(tmp_path, run, replace(ASKED, labels=labels))
+    assert "label 0 of episode 3 is '1' instead of '0'" in refused(tmp_path, run, replace(ASKED, labels=labels))
     said = refused(tmp_path, run, ASKED, classes=("wave", "clap", "run"))
-    assert "is 'run' there, 'jump' here" in said
+    assert "is 'run' instead of 'jump'" in said
 
 
 def test_says_how_to_make_them_equal(tmp_path, run):
@@ -99,9 +99,9 @@ def test_says_what_is_there_in_the_place_of_what_was_asked(tmp_path, run):
     assert protocols_of(run) == ["2way_1shot", "5way_5shot"]
     with pytest.raises(FileNotFoundError, match="has no test '5way_1shot'; it has 2way_1shot, 5way_5shot"):
         read_answers(run, "5way_1shot")
-    with pytest.raises(ValueError, match=r"test_2way_1shot.json: it has no model 'amfar'; it has otam, m2df"):
+    with pytest.raises(ValueError, match=r"test_2way_1shot.json has no model 'amfar'; it has otam, m2df"):
         read_answers(run, "2way_1shot", "amfar")
     (run / "test_5way_5shot_episodes.npz").unlink()
     assert protocols_of(run) == ["2way_1shot"]
-    with pytest.raises(FileNotFoundError, match="holds no test"):
+    with pytest.raises(FileNotFoundError, match="has no test"):
         protocols_of(tmp_path)

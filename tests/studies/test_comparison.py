@@ -7,7 +7,7 @@ from simulated_answers import draw_episodes
 from written_tests import CLASSES, write_test
 
 from mdmf.results import EpisodeVideos
-from mdmf.studies.comparison import Named, compare, comparison_tables, read_all, write_comparison
+from mdmf.studies.comparison import ModelOfRun, compare, comparison_tables, read_all, write_comparison
 
 ASKED = draw_episodes(np.random.default_rng(0), n=40, n_classes=3, n_videos=5, n_way=2, n_shot=1, n_query=1)
 RNG = np.random.default_rng(1)
@@ -27,7 +27,7 @@ def by_hand(tmp_path):
     reference = np.array([[True, False], [True, True], [False, False]])
     other = np.array([[True, True], [False, True], [False, True]])
     folder = write_test(tmp_path / "hand", asked, {"otam": reference, "m2df": other})
-    return compare(read_all([Named(folder, "otam"), Named(folder, "m2df")]))
+    return compare(read_all([ModelOfRun(folder, "otam"), ModelOfRun(folder, "m2df")]))
 
 
 def test_two_models_of_one_run_by_hand(tmp_path):
@@ -49,7 +49,7 @@ def test_two_models_of_one_run_by_hand(tmp_path):
 
 
 def test_class_differences_add_up_to_the_whole(run):
-    (row,) = compare(read_all([Named(run, "otam"), Named(run)]))["others"]
+    (row,) = compare(read_all([ModelOfRun(run, "otam"), ModelOfRun(run)]))["others"]
     n_queries = sum(of["n_queries"] for of in row["classes"].values())
     assert n_queries == row["n_queries"] == 80
     assert sum(of["difference"] * of["n_queries"] for of in row["classes"].values()) == pytest.approx(
@@ -61,8 +61,8 @@ def test_class_differences_add_up_to_the_whole(run):
 
 
 def test_swapping_reference_and_run_swaps_wins_and_losses(run):
-    (one,) = compare(read_all([Named(run, "otam"), Named(run)]))["others"]
-    (other,) = compare(read_all([Named(run), Named(run, "otam")]))["others"]
+    (one,) = compare(read_all([ModelOfRun(run, "otam"), ModelOfRun(run)]))["others"]
+    (other,) = compare(read_all([ModelOfRun(run), ModelOfRun(run, "otam")]))["others"]
     assert other["difference"] == -one["difference"]
     assert other["interval"] == pytest.approx(one["interval"])
     for what in ("episodes", "queries"):
@@ -70,27 +70,27 @@ def test_swapping_reference_and_run_swaps_wins_and_losses(run):
 
 
 def test_what_is_named():
-    with pytest.raises(FileNotFoundError, match="'nowhere' is no run folder; expected RUN, or RUN:MODEL"):
-        Named.parse("nowhere")
-    with pytest.raises(FileNotFoundError, match="is no run folder"):
-        Named.parse("nowhere:otam")
+    with pytest.raises(FileNotFoundError, match="'nowhere' is not a run folder; expected RUN, or RUN:MODEL"):
+        ModelOfRun.parse("nowhere")
+    with pytest.raises(FileNotFoundError, match="is not a run folder"):
+        ModelOfRun.parse("nowhere:otam")
 
 
 def test_a_run_a_model_of_it_and_a_folder_with_a_colon(tmp_path, run):
-    assert Named.parse(str(run)) == Named(run)
-    assert Named.parse(str(run), model="otam") == Named(run, "otam")
-    assert Named.parse(f"{run}:otam", model="m2df") == Named(run, "otam")
+    assert ModelOfRun.parse(str(run)) == ModelOfRun(run)
+    assert ModelOfRun.parse(str(run), model="otam") == ModelOfRun(run, "otam")
+    assert ModelOfRun.parse(f"{run}:otam", model="m2df") == ModelOfRun(run, "otam")
     colon = tmp_path / "a:otam"
     colon.mkdir()
-    assert Named.parse(str(colon)) == Named(colon)
-    assert Named.parse(f"{colon}:m2df") == Named(colon, "m2df")
-    with pytest.raises(FileNotFoundError, match="is no run folder"):
-        Named.parse(f"{run}:")
+    assert ModelOfRun.parse(str(colon)) == ModelOfRun(colon)
+    assert ModelOfRun.parse(f"{colon}:m2df") == ModelOfRun(colon, "m2df")
+    with pytest.raises(FileNotFoundError, match="is not a run folder"):
+        ModelOfRun.parse(f"{run}:")
 
 
 def test_which_test_is_meant(tmp_path, run):
     other = write_test(tmp_path / "other", ASKED, {"m2df": BETTER}, protocol="2way_1shot_text_0.3")
-    both = [Named(run), Named(other)]
+    both = [ModelOfRun(run), ModelOfRun(other)]
     assert [one.test.protocol for one in read_all(both)] == [
         "2way_1shot",
         "2way_1shot_text_0.3",
@@ -98,36 +98,39 @@ def test_which_test_is_meant(tmp_path, run):
     write_test(run, ASKED, {"m2df": REFERENCE}, protocol="2way_1shot_text_0.3")
     assert [one.test.protocol for one in read_all(both)] == ["2way_1shot_text_0.3"] * 2  # the only common one
     write_test(other, ASKED, {"m2df": BETTER})
-    with pytest.raises(ValueError, match="which test is meant") as caught:
+    with pytest.raises(ValueError, match="the folders have several tests") as caught:
         read_all(both)
     assert f"{run}: 2way_1shot, 2way_1shot_text_0.3" in str(caught.value)
     assert [one.test.protocol for one in read_all(both, ["2way_1shot"])] == ["2way_1shot"] * 2
-    two = read_all([Named(run), Named(run)], ["2way_1shot", "2way_1shot_text_0.3"])
+    two = read_all([ModelOfRun(run), ModelOfRun(run)], ["2way_1shot", "2way_1shot_text_0.3"])
     assert [one.label for one in two] == [f"{run}:m2df (2way_1shot)", f"{run}:m2df (2way_1shot_text_0.3)"]
-    with pytest.raises(ValueError, match="once for each of the 2, got 3"):
+    with pytest.raises(ValueError, match="one for each of the 2 runs, got 3"):
         read_all(both, ["a", "b", "c"])
 
 
 def test_labels_are_as_long_as_they_must_be(tmp_path, run):
     same_name = write_test(tmp_path / "elsewhere" / "run", ASKED, {"m2df": BETTER})
-    assert [one.label for one in read_all([Named(run), Named(same_name)])] == [f"{run}:m2df", f"{same_name}:m2df"]
+    assert [one.label for one in read_all([ModelOfRun(run), ModelOfRun(same_name)])] == [
+        f"{run}:m2df",
+        f"{same_name}:m2df",
+    ]
 
 
 def test_refuses_one_alone_one_twice_and_other_episodes(tmp_path, run):
-    with pytest.raises(ValueError, match="a comparison needs two"):
-        read_all([Named(run)])
+    with pytest.raises(ValueError, match="a comparison needs at least two"):
+        read_all([ModelOfRun(run)])
     with pytest.raises(ValueError, match="run:m2df is given twice"):
-        read_all([Named(run), Named(run / ".." / "run", "m2df")])
+        read_all([ModelOfRun(run), ModelOfRun(run / ".." / "run", "m2df")])
     query = ASKED.query.copy()
     query[5] = ASKED.support[5, :, 0]
     moved = EpisodeVideos(ASKED.class_ids, ASKED.support, query, ASKED.labels)
     other = write_test(tmp_path / "other", moved, {"m2df": BETTER})
     with pytest.raises(ValueError, match="query video 0 of episode 5 is"):
-        read_all([Named(run), Named(run, "otam"), Named(other)])
+        read_all([ModelOfRun(run), ModelOfRun(run, "otam"), ModelOfRun(other)])
 
 
 def test_table_csv_and_json_say_the_same(run, tmp_path):
-    result = compare(read_all([Named(run, "otam"), Named(run)]), n_replicates=200, seed=1)
+    result = compare(read_all([ModelOfRun(run, "otam"), ModelOfRun(run)]), n_replicates=200, seed=1)
     files = write_comparison(result, out=tmp_path / "out")
     assert [file.suffix for file in files] == [".json", ".csv"]
     assert {file.parent for file in files} == {tmp_path / "out"}
@@ -150,7 +153,7 @@ def test_table_csv_and_json_say_the_same(run, tmp_path):
 def test_where_videos_are_too_few_the_table_says_so(tmp_path):
     asked = draw_episodes(np.random.default_rng(0), n=8, n_classes=3, n_videos=2, n_way=2, n_shot=1, n_query=1)
     folder = write_test(tmp_path / "run", asked, {"otam": asked.query > 2, "m2df": asked.query > 1})
-    result = compare(read_all([Named(folder, "otam"), Named(folder)]))
+    result = compare(read_all([ModelOfRun(folder, "otam"), ModelOfRun(folder)]))
     assert result["others"][0]["videos_low"] is None
     assert (
         "(no interval over videos: it needs at least shots + 2 videos of every class)"

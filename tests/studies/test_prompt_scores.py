@@ -19,8 +19,8 @@ from mdmf.studies.prompt_scores import (
     Confusion,
     classes_named,
     confusion_pairs,
+    correctness,
     score_prompts,
-    share_right,
     template_sentences,
     zero_shot_answers,
     zero_shot_settings,
@@ -53,8 +53,8 @@ class TestAnswers:
     def test_classes_with_the_same_sentences_share_what_is_right(self) -> None:
         same = {"a": ["x", "y"], "b": ["y", "x"], "c": ["xy"]}
         answers, labels = np.array([0, 0, 2, 2, 0]), np.array([0, 1, 2, 0, 2])
-        np.testing.assert_array_equal(share_right(answers, labels, same), [0.5, 0.5, 1, 0, 0])
-        np.testing.assert_array_equal(share_right(answers, labels, APART), [1, 0, 1, 0, 0])
+        np.testing.assert_array_equal(correctness(answers, labels, same), [0.5, 0.5, 1, 0, 0])
+        np.testing.assert_array_equal(correctness(answers, labels, APART), [1, 0, 1, 0, 0])
 
     def test_confusions_by_hand(self) -> None:
         answers, labels = np.array([1, 1, 0, 2, 2, 2]), np.array([0, 0, 0, 2, 1, 1])
@@ -187,5 +187,5 @@ class TestScores:
         (tmp_path / "split.yaml").write_text(f"test: {[name for names in SPLIT.values() for name in names]}")
         data = workspace.settings.data.model_copy(update={"class_split": str(tmp_path / "split.yaml")})
         bare = Workspace(workspace.settings.model_copy(update={"data": data}), progress=False)
-        with pytest.raises(ValueError, match="scored on val, which has 0 classes"):
+        with pytest.raises(ValueError, match="need at least 2 classes; it has 0 classes"):
             score_prompts(bare, load_prompts(prompt_file(bare.settings)))

@@ -4,10 +4,10 @@ import pytest
 from result_values import result_values
 
 from mdmf.config import check_settings
+from mdmf.engine import tester
 from mdmf.engine.run_folder import RunFolder
 from mdmf.files import file_sha256, write_json
 from mdmf.results import Result
-from mdmf.studies import robustness
 from mdmf.studies.robustness import robustness_table, run_robustness
 
 
@@ -31,7 +31,7 @@ def runs(tmp_path, monkeypatch):
         (folder / f"test_{protocol.name}_episodes.npz").touch()
         return Result.model_validate(result)
 
-    monkeypatch.setattr(robustness, "run_test", run_test)
+    monkeypatch.setattr(tester, "run_test", run_test)
     folders = []
     for name, seed, model in [
         ("both-seed0", 0, {}),
@@ -93,7 +93,7 @@ def test_refuses_an_unfinished_run_and_an_impossible_strength(runs, tmp_path):
         ask(folders[:1], tmp_path, strengths=(0.5, 2.0))
     with pytest.raises(ValueError, match="a run is given twice"):
         ask([folders[0], folders[0]], tmp_path)
-    with pytest.raises(ValueError, match="is set by the kind and strengths"):
+    with pytest.raises(ValueError, match="is set by --kind and --strengths"):
         ask(folders[:1], tmp_path, "corrupt.flow=drop:0.5")
     assert not tested
 

@@ -7,6 +7,7 @@ from result_values import result_values
 
 from mdmf.config import check_settings
 from mdmf.data.episodes import EpisodeSampler
+from mdmf.engine import tester
 from mdmf.engine.run_folder import RunFolder
 from mdmf.files import file_sha256, write_json
 from mdmf.results import Result
@@ -63,7 +64,7 @@ def run(tmp_path, monkeypatch):
         (folder / f"test_{protocol.name}_episodes.npz").touch()
         return Result.model_validate(result)
 
-    monkeypatch.setattr(sweep, "run_test", run_test)
+    monkeypatch.setattr(tester, "run_test", run_test)
     monkeypatch.setattr(sweep, "Workspace", FakeWorkspace)
     monkeypatch.setattr(FakeWorkspace, "opened", 0)
     values = {"episode": {"n_way": 3, "n_query": 2}, "evaluation": {"baselines": ["otam"]}}
@@ -153,7 +154,7 @@ def test_a_video_that_cannot_be_read_makes_a_shot_impossible(run, tmp_path, monk
 
 def test_an_error_where_nothing_is_possible(run, tmp_path):
     made, tested = run
-    with pytest.raises(ValueError, match="give none of these episodes") as caught:
+    with pytest.raises(ValueError, match="too small for all of these episodes") as caught:
         ask(made, tmp_path, ways=(5,), shots=(1, 9))
     assert "  5-way 9-shot: split 'test' has 4 classes" in str(caught.value)
     with pytest.raises(ValueError, match=r"2-way 9-shot: class 'a' .* n_query = 10, and others likewise"):

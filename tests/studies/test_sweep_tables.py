@@ -101,7 +101,7 @@ def test_lines_go_through_the_accuracies_and_bars_have_the_length_of_intervals()
 def test_without_matplotlib_it_is_said_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     for ask in (require_matplotlib, lambda: sweep_plot(RESULT)):
-        with pytest.raises(ImportError, match=r"pip install matplotlib, or leave it out: --no-plot"):
+        with pytest.raises(ImportError, match=r"pip install matplotlib, or pass --no-plot"):
             ask()
     result = RESULT | {"file": str(tmp_path / "sweep.json")}
     assert write_sweep(result, plot=False) == [tmp_path / "sweep.json", tmp_path / "sweep.csv"]

@@ -7,7 +7,7 @@ from mdmf.studies.video_bootstrap import (
     EpisodeVideos,
     _residuals,
     _spread_and_noise,
-    _support_shares,
+    _support_influence,
     estimate,
     student_over_normal,
 )
@@ -71,7 +71,7 @@ def test_influence_spread_and_noise_are_those_of_the_plain_sums():
         spread[c] = (own_adds.sum(axis=0) ** 2).sum() * V[c] / (V[c] - 1)
         noise[c] = n * own_adds.var(axis=0, ddof=1).sum() * V[c] / (V[c] - 1)
     own_scale = ((V - 1) / (V - 1 - n_shot))[asked.query_classes]
-    found = _spread_and_noise(residuals * own_scale, _support_shares(residuals, asked, V), asked, of_video, V)
+    found = _spread_and_noise(residuals * own_scale, _support_influence(residuals, asked, V), asked, of_video, V)
     for one, expected in zip(found, (influence, spread, noise), strict=True):
         np.testing.assert_allclose(one, expected, rtol=1e-10, atol=1e-12)
 
@@ -88,7 +88,7 @@ def test_when_all_episodes_are_asked_the_influence_is_that_of_each_video_on_the_
     values = (a[pairs[:, 0]] + b[pairs[:, 1]])[:, None]
     residuals = _residuals(values, everything(values)[0])
     V = np.array([5])
-    shares = _support_shares(residuals, asked, V)
+    shares = _support_influence(residuals, asked, V)
     influence, spread, _ = _spread_and_noise(residuals * 4 / 3, shares, asked, np.zeros(5, int), V)
     expected = ((a + b) - (a + b).mean()) / 5
     np.testing.assert_allclose(influence, expected * np.sqrt(5 / 4))
@@ -146,7 +146,7 @@ def test_too_few_videos_or_episodes_have_no_interval_over_videos():
     once[0, 0, 0] = True
     (found,) = estimate(values, once, asked)
     assert (found.low, found.high) == (None, None)
-    assert np.isnan(found.episode_interval)
+    assert found.episode_interval is None
     with pytest.raises(ValueError, match="a mean needs at least one query"):
         estimate(values, np.zeros_like(once), asked)
 

@@ -18,7 +18,8 @@ from mdmf.old_settings import current_method
 from mdmf.old_sources import current_sources
 from mdmf.registry import METHODS, SOURCE_KINDS
 from mdmf.resources import resource_folder, shipped_names
-from mdmf.settings import DEFAULT_METHOD, DEFAULT_SOURCES, SOURCE_PLACES, CorruptSettings, Settings
+from mdmf.settings import DEFAULT_METHOD, CorruptSettings, Settings
+from mdmf.source_settings import DEFAULT_SOURCES, SOURCE_PLACES
 from mdmf.yaml_text import parse_yaml, read_yaml
 
 __all__ = [
@@ -152,13 +153,20 @@ def _with_data_of(values: dict[str, Any], name: str) -> dict[str, Any]:
     data = other.get("data") or {}
     if not isinstance(data, dict):
         raise ConfigError(f"{name}: expected settings under 'data:', got {type(data).__name__}")
-    sources, other_sources = values.get("sources") or {}, other.get("sources") or {}
+    sources, other_sources = _sources(values), _sources(other)
     names = dict.fromkeys([*sources, *other_sources])
     return {
         **values,
         "data": data,
         "sources": {name: _with_places_of(sources.get(name), other_sources.get(name)) for name in names},
     }
+
+
+def _sources(values: Mapping[str, Any]) -> dict[str, Any]:
+    sources = values.get("sources") or {}
+    if not isinstance(sources, Mapping):
+        raise ConfigError(f"expected settings of named sources under 'sources:', got {type(sources).__name__}")
+    return dict(sources)
 
 
 def _with_places_of(source: Any, other: Any) -> Any:
@@ -174,7 +182,7 @@ def _with_places_of(source: Any, other: Any) -> Any:
 
 def _without_settings_of_other_kinds(values: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
     """Settings without those of sources whose kind is overridden: another kind has other settings."""
-    sources = dict(values.get("sources") or {})
+    sources = _sources(values)
     for assignment in assignments:
         if (match := re.fullmatch(r"sources\.(\w+)\.kind=(.*)", assignment)) is None:
             continue

@@ -149,6 +149,7 @@ def test_resolved_settings_of_any_method_read_back_the_same(tmp_path, model):
         ("sources: {depth: {folder: maps}}", r"sources\.depth: expected a kind, one of .*flow, frames"),
         ("sources: {a-b: {kind: frames}}", r"sources\.a-b.*: String should match pattern"),
         ("sources: {seed: {kind: frames}}", "a source cannot be named 'seed'"),
+        ("sources: [rgb]", "expected settings of named sources under 'sources:', got list"),
         ("corrupt: {depth: drop:0.5}", r"no source 'depth' is declared; the sources are rgb, flow"),
         ("data: {shapes: {camouflage_share: 0.6, shake_share: 0.6}}", "parts of one whole, and sum to more than 1"),
         ("data: {shapes: {shake_share: -0.1}}", "greater than or equal to 0"),

@@ -16,8 +16,8 @@ ORDER = [
     {"data", "encoders", "distances"},
     {"config"},
     {"settings"},
-    {"old_settings", "old_sources"},
-    {"registry", "nested"},
+    {"old_settings", "old_sources", "source_settings"},
+    {"registry", "nested", "section"},
     {"results", "training_log"},
     {"records"},
     {"resources", "files", "class_names", "structures", "corruptions", "own_code", "device", "statistics"}
@@ -100,9 +100,9 @@ def test_a_report_reads_result_files_only():
 
 
 def test_only_what_has_settings_of_its_own_the_engine_and_what_stands_on_it_read_settings():
-    """Methods and kinds of sources are settings; all other code takes plain arguments."""
+    """Methods have settings of their own, as sources have (`source_settings`); all other code takes plain arguments."""
     of_settings = {"mdmf.config", "mdmf.settings"}
-    free = ("models/", "data/sources/", "engine/", "recognition/", "studies/", "doctor/", "evidence/", "commands/")
+    free = ("models/", "engine/", "recognition/", "studies/", "doctor/", "evidence/", "commands/")
     readers = {
         path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if of_settings & imported_modules(path)
     }

@@ -59,7 +59,7 @@ def _workspace(arguments: argparse.Namespace) -> Workspace:
 
 
 def _show(arguments: argparse.Namespace) -> None:
-    from mdmf.engine.workspace import prompt_file
+    from mdmf.engine.recipes import prompt_file
     from mdmf.studies.prompt_scores import classes_named
     from mdmf.studies.prompt_tables import sentences_text
 
@@ -71,7 +71,7 @@ def _show(arguments: argparse.Namespace) -> None:
 
 def _score(arguments: argparse.Namespace) -> None:
     from mdmf.encoders.prompts import load_prompts
-    from mdmf.engine.workspace import prompt_file
+    from mdmf.engine.recipes import prompt_file
     from mdmf.studies.prompt_scores import score_prompts
     from mdmf.studies.prompt_tables import scores_text
 

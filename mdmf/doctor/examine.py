@@ -22,7 +22,7 @@ from mdmf.doctor.findings import (
 )
 from mdmf.doctor.listing import listing_findings
 from mdmf.doctor.subject import Subject, one_line
-from mdmf.engine.workspace import sentences_of
+from mdmf.engine.recipes import sentences_of
 from mdmf.settings import Settings
 
 GLOBAL_NAMES = ("kinetics100", "ssv2_small", "ssv2_full")

@@ -17,7 +17,7 @@ from mdmf.data.listing.splits import ClassSplit
 from mdmf.doctor.counts import published_name
 from mdmf.doctor.files import FileFacts, look_at_files
 from mdmf.doctor.probe import probe_video
-from mdmf.engine.workspace import listing_settings
+from mdmf.engine.recipes import listing_settings
 from mdmf.registry import LISTING_FORMATS
 from mdmf.settings import Settings
 from mdmf.structures import SPLITS, VideoRecord

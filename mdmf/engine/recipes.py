@@ -1,21 +1,63 @@
-"""From settings to what the feature stores of an experiment are made from."""
+"""From settings to what the parts of an experiment are made from: the listing, the sentences, the feature stores."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 from mdmf.data.features.store import StoreSettings
 from mdmf.data.features.stores import ExtractionOptions, StoreRecipe
+from mdmf.data.listing.formats import ListingSettings
+from mdmf.data.listing.index import VideoIndex
 from mdmf.data.sources.source import FeatureSource, PictureSource
+from mdmf.encoders.prompts import class_sentences, load_prompts
 from mdmf.files import content_size, file_sha256, json_sha256
-from mdmf.settings import DEFAULT_SOURCE, EncoderSettings, Settings
+from mdmf.registry import LISTING_FORMATS
+from mdmf.resources import resource_folder
+from mdmf.settings import EncoderSettings, Settings
+from mdmf.source_settings import DEFAULT_SOURCE
 from mdmf.structures import VideoRecord
 
 STORES = Path("stores")
+
+
+def prompt_file(settings: Settings) -> Path:
+    """Where the sentences come from: `data.prompts`, else the shipped file of the data's name, else the default one."""
+    shipped = resource_folder("prompts")
+    own = shipped / f"{settings.data.name}.yaml"
+    return settings.data.prompts or (own if own.is_file() else shipped / "default.yaml")
+
+
+def listing_settings(settings: Settings) -> ListingSettings:
+    """What the settings say about which videos there are.
+
+    Raises:
+        ValueError: if `data.root` is not set.
+    """
+    values = {field.name: getattr(settings.data, field.name) for field in fields(ListingSettings)}
+    if values["lists"] and not LISTING_FORMATS[settings.data.kind].needs_root:
+        values["root"] = values["root"] or next(iter(values["lists"].values())).parent
+    if values["root"] is None:
+        raise ValueError("data.root is not set; give the folder of the videos, as in data.root=/my/videos")
+    root = Path(os.path.abspath(values["root"].expanduser()))  # noqa: PTH100, resolve() follows links: other ids
+    return ListingSettings(**values | {"root": root})
+
+
+def sentences_of(settings: Settings, index: VideoIndex) -> dict[str, list[str]]:
+    """The prompts of every class of every split, as they are sent to the text encoder."""
+    names = [name for names in index.classes.values() for name in names]
+    return class_sentences(load_prompts(prompt_file(settings)), names, known_classes=index.known_classes)
+
+
+def as_it_lies(settings: Settings) -> Settings:
+    """The same with the embedded world read as the folder that it is: missing videos of it are not drawn."""
+    if settings.data.kind != "shapes":
+        return settings
+    return settings.model_copy(update={"data": settings.data.model_copy(update={"kind": "folder"})})
 
 
 def declared_source(settings: Settings, name: str) -> PictureSource | FeatureSource:

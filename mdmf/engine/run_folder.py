@@ -18,7 +18,8 @@ from mdmf import __version__
 from mdmf.config import ConfigError, dump_settings, load_settings
 from mdmf.files import write_atomic, write_json
 from mdmf.nested import flattened
-from mdmf.settings import SOURCE_PLACES, Settings
+from mdmf.settings import Settings
+from mdmf.source_settings import SOURCE_PLACES
 
 # Settings that decide nothing about the result of a training run, so that --resume may change them.
 _FREE_ON_RESUME = (

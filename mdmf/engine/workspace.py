@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,62 +20,24 @@ from mdmf.data.features.extractor import ExtractionSummary
 from mdmf.data.features.readers import CorruptedReader, ReorderedReader
 from mdmf.data.features.store import check_settings, read_manifest
 from mdmf.data.features.stores import FeatureStores
-from mdmf.data.listing.formats import ListingSettings
 from mdmf.data.listing.index import VideoIndex, build_index
 from mdmf.data.sources.source import FeatureSource
 from mdmf.device import resolve_device
 from mdmf.encoders.clip import FrozenEncoder, load_encoder
-from mdmf.encoders.prompts import class_sentences, load_prompts
 from mdmf.encoders.text_cache import ClassText, cached_class_text
 from mdmf.encoders.text_file import read_class_text
-from mdmf.engine.recipes import extraction_options, store_recipes
+from mdmf.engine.recipes import extraction_options, listing_settings, sentences_of, store_recipes
 from mdmf.engine.split_data import Role, SplitData
 from mdmf.files import json_sha256
 from mdmf.models.build import build_model
 from mdmf.models.method import Method
 from mdmf.models.text_at_test import text_model
-from mdmf.registry import LISTING_FORMATS
-from mdmf.resources import resource_folder
-from mdmf.settings import DEFAULT_SOURCE, MethodSettings, Settings
+from mdmf.settings import MethodSettings, Settings
 from mdmf.shapes.world import write_shapes_world
+from mdmf.source_settings import DEFAULT_SOURCE
 from mdmf.structures import VideoRecord
 
 logger = logging.getLogger(__name__)
-
-
-def prompt_file(settings: Settings) -> Path:
-    """Where the sentences come from: `data.prompts`, else the shipped file of the data's name, else the default one."""
-    shipped = resource_folder("prompts")
-    own = shipped / f"{settings.data.name}.yaml"
-    return settings.data.prompts or (own if own.is_file() else shipped / "default.yaml")
-
-
-def listing_settings(settings: Settings) -> ListingSettings:
-    """What the settings say about which videos there are.
-
-    Raises:
-        ValueError: if `data.root` is not set.
-    """
-    values = {field.name: getattr(settings.data, field.name) for field in fields(ListingSettings)}
-    if values["lists"] and not LISTING_FORMATS[settings.data.kind].needs_root:
-        values["root"] = values["root"] or next(iter(values["lists"].values())).parent
-    if values["root"] is None:
-        raise ValueError("data.root is not set; give the folder of the videos, as in data.root=/my/videos")
-    root = Path(os.path.abspath(values["root"].expanduser()))  # noqa: PTH100, resolve() follows links: other ids
-    return ListingSettings(**values | {"root": root})
-
-
-def sentences_of(settings: Settings, index: VideoIndex) -> dict[str, list[str]]:
-    """The prompts of every class of every split, as they are sent to the text encoder."""
-    names = [name for names in index.classes.values() for name in names]
-    return class_sentences(load_prompts(prompt_file(settings)), names, known_classes=index.known_classes)
-
-
-def as_it_lies(settings: Settings) -> Settings:
-    """The same with the embedded world read as the folder that it is: missing videos of it are not drawn."""
-    if settings.data.kind != "shapes":
-        return settings
-    return settings.model_copy(update={"data": settings.data.model_copy(update={"kind": "folder"})})
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,12 +15,14 @@ from mdmf.data.features.bank import FeatureBank
 from mdmf.data.features.store import read_manifest
 from mdmf.encoders.clip import FrozenEncoder
 from mdmf.engine.checkpoint import load_weights
-from mdmf.engine.workspace import Workspace, as_it_lies, listing_settings
+from mdmf.engine.recipes import as_it_lies, listing_settings
+from mdmf.engine.workspace import Workspace
 from mdmf.files import file_sha256
 from mdmf.models.method import Method
 from mdmf.models.text_at_test import TextAtTest
 from mdmf.results import Episodes, Result
-from mdmf.settings import DEFAULT_SOURCE, Settings
+from mdmf.settings import Settings
+from mdmf.source_settings import DEFAULT_SOURCE
 
 
 class DoesNotApply(Exception):  # noqa: N818 (not an error)

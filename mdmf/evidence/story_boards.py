@@ -18,7 +18,7 @@ from mdmf.data.views.loader import SourceView, load_clip_views
 from mdmf.evidence.opened_test import DoesNotApply, OpenedTest
 from mdmf.models.method import Method
 from mdmf.results import Arrays
-from mdmf.settings import DEFAULT_SOURCE
+from mdmf.source_settings import DEFAULT_SOURCE
 from mdmf.structures import Episode, Preprocess
 
 N_OF_EACH = 3

@@ -11,10 +11,11 @@ from mdmf.class_names import class_key, some_of
 from mdmf.data.features.store import StoreMismatch
 from mdmf.encoders.prompts import PromptFile, class_name_in_words, class_sentences, load_prompts
 from mdmf.encoders.text_cache import ClassText, cached_class_text
-from mdmf.engine.workspace import prompt_file
+from mdmf.engine.recipes import prompt_file
 from mdmf.recognition.clip_store import ClipStore
 from mdmf.resources import resource_folder
-from mdmf.settings import DEFAULT_SOURCE, Settings
+from mdmf.settings import Settings
+from mdmf.source_settings import DEFAULT_SOURCE
 
 # Words that name a class without describing an action.
 _EMPTY_WORD = re.compile(

@@ -45,14 +45,14 @@ class ClipFiles:
 
     Args:
         parent: the folder in which theirs is made.
-        asked: what decides the features, as far as it is known without loading the encoder.
+        requested: what decides the features, as far as it is known without loading the encoder.
     """
 
-    def __init__(self, parent: Path, asked: StoreSettings) -> None:
+    def __init__(self, parent: Path, requested: StoreSettings) -> None:
         # What decides random views alone must not part test views that are the same.
-        self.asked = replace(asked, rule=asked.rule.test_view)
-        key = json_sha256(self.asked.to_json())[:10]
-        self.folder = parent / f"{asked.source}-{key}"
+        self.requested = replace(requested, rule=requested.rule.test_view)
+        key = json_sha256(self.requested.to_json())[:10]
+        self.folder = parent / f"{requested.source}-{key}"
 
     def read(self, key: str, part: str) -> dict[str, np.ndarray] | None:
         """What was kept of a clip; None for nothing, or a damaged file: it is made again.
@@ -88,7 +88,7 @@ class ClipFiles:
             StoreMismatch: listing what differs.
             ValueError: if the manifest is damaged.
         """
-        settings = self.asked.with_encoder(encoder)
+        settings = self.requested.with_encoder(encoder)
         manifest = self._manifest()
         if manifest is None:
             manifest = {"settings": settings.to_json()}

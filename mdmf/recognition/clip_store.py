@@ -102,27 +102,27 @@ class ClipStore:
 
     def clips(self, paths: Sequence[Path]) -> list[ClipFeatures | BadClip]:
         """Features of some clips, each as a whole; what is wrong with a clip is its result."""
-        found: list[ClipFeatures | BadClip] = []
+        clips: list[ClipFeatures | BadClip] = []
         tasks: dict[int, DecodeTask] = {}
         for place, path in enumerate(paths):
             try:
                 key = content_key(path)
             except OSError as error:
-                found.append(BadClip(reason_of(error)))
+                clips.append(BadClip(reason_of(error)))
                 continue
-            kept = self._kept(key, _WHOLE)
-            found.append(ClipFeatures(key, {source: arrays["features"] for source, arrays in kept.items()}, {}))
-            if missing := [source for source in self.sources if source not in kept]:
+            stored = self._stored(key, _WHOLE)
+            clips.append(ClipFeatures(key, {source: arrays["features"] for source, arrays in stored.items()}, {}))
+            if missing := [source for source in self.sources if source not in stored]:
                 tasks[place] = self._task(path, missing)
         bar = tqdm(total=len(tasks), desc="encoding", unit=" clips", disable=not (self.progress and tasks))
         n_workers = self._n_workers if len(tasks) >= MIN_VIDEOS_FOR_WORKERS else 0
         with bar, DecodePool(load_clip_views, n_workers=n_workers) as pool:
             for place, decoded in _decoded(tasks, pool, n_ahead=2 * n_workers):
-                clip = found[place]
+                clip = clips[place]
                 if isinstance(clip, ClipFeatures):
-                    found[place] = self._completed(clip, decoded)
+                    clips[place] = self._completed(clip, decoded)
                 bar.update(1)
-        return found
+        return clips
 
     def windows(self, path: Path, rule: WindowRule) -> ClipFeatures | BadClip:
         """Features of the windows of a video, a row for each; every frame is decoded and encoded at most once."""
@@ -131,34 +131,34 @@ class ClipStore:
             key = content_key(path)
         except OSError as error:
             return BadClip(reason_of(error))
-        kept, problems = self._kept(key, part), dict[str, str]()
-        if missing := [source for source in self.sources if source not in kept]:
+        stored, problems = self._stored(key, part), dict[str, str]()
+        if missing := [source for source in self.sources if source not in stored]:
             views = {source: self._view(source) for source in missing}
             for source in missing:
                 self.encoder(source)  # here: an encoder that cannot be loaded is no fault of the video
             try:
-                made, problems = self._made_windows(path, rule, views)
+                new, problems = self._new_windows(path, rule, views)
             except (ValueError, OSError) as error:
                 return BadClip(reason_of(error))
-            for source, arrays in made.items():
+            for source, arrays in new.items():
                 self.files[source].write(key, part, arrays)
-            kept |= made
-        if not kept:
+            stored |= new
+        if not stored:
             return BadClip(next(iter(problems.values())))
-        windows = Windows(**{name: next(iter(kept.values()))[name] for name in _WINDOW_PARTS})
-        features = {source: arrays["features"][arrays["rows"]] for source, arrays in kept.items()}  # -> (W, T, D)
+        windows = Windows(**{name: next(iter(stored.values()))[name] for name in _WINDOW_PARTS})
+        features = {source: arrays["features"][arrays["rows"]] for source, arrays in stored.items()}  # -> (W, T, D)
         return ClipFeatures(key, features, problems, windows)
 
-    def _kept(self, key: str, part: str) -> dict[str, dict[str, np.ndarray]]:
-        """source -> arrays that were kept of a clip, for the sources that have any."""
+    def _stored(self, key: str, part: str) -> dict[str, dict[str, np.ndarray]]:
+        """source -> stored arrays of a clip, for the sources that have any."""
         read = {source: files.read(key, part) for source, files in self.files.items()}
         return {source: arrays for source, arrays in read.items() if arrays is not None}
 
-    def _made_windows(
+    def _new_windows(
         self, path: Path, rule: WindowRule, views: Mapping[str, SourceView]
     ) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, str]]:
-        """source -> arrays to keep, and why others have none; in one pass through the video."""
-        view_rule = self.files[next(iter(views))].asked.rule
+        """source -> arrays to store, and the reasons of sources without; in one pass through the video."""
+        view_rule = self.files[next(iter(views))].requested.rule
         with open_stream(path) as video:
             windows = plan_windows(rule, video.n_frames, seconds=video.seconds, view_rule=view_rule)
             numbers, rows = np.unique(windows.numbers, return_inverse=True)
@@ -168,8 +168,8 @@ class ClipStore:
         shared = {name: getattr(windows, name) for name in _WINDOW_PARTS}
         shared["rows"] = rows.reshape(windows.numbers.shape)
         problems |= {source: _NOT_FINITE for source, features in encoded.items() if not np.isfinite(features).all()}
-        made = {source: {"features": part, **shared} for source, part in encoded.items() if source not in problems}
-        return made, problems
+        arrays = {source: {"features": part, **shared} for source, part in encoded.items() if source not in problems}
+        return arrays, problems
 
     def _encoded_stream(
         self, video: FrameStream, numbers: np.ndarray, views: Mapping[str, SourceView]
@@ -195,26 +195,22 @@ class ClipStore:
             if isinstance(decoded, BadVideo):
                 problems[source] = decoded.reason
                 continue
-            settings = self._settings(source)
+            rule = self.files[source].requested.rule
             encoded, _ = encode_views(
-                [decoded],
-                source=source,
-                encoder=self.encoder(source),
-                settings=settings,
-                batch_frames=self._batch_frames,
+                [decoded], source=source, encoder=self.encoder(source), rule=rule, batch_frames=self._batch_frames
             )
-            self.n_encoded_frames += settings.rule.n_frames
-            made = _to_float16(encoded[0])  # (1, T, D)
-            if np.isfinite(made).all():
-                self.files[source].write(clip.key, _WHOLE, {"features": made})
-                features[source] = made
+            self.n_encoded_frames += rule.n_frames
+            clip_features = _to_float16(encoded[0])  # (1, T, D)
+            if np.isfinite(clip_features).all():
+                self.files[source].write(clip.key, _WHOLE, {"features": clip_features})
+                features[source] = clip_features
             else:
                 problems[source] = _NOT_FINITE
         return ClipFeatures(clip.key, features, problems) if features else BadClip(next(iter(problems.values())))
 
     def _task(self, path: Path, sources: Sequence[str]) -> DecodeTask:
         views = {source: self._view(source) for source in sources}
-        return DecodeTask(path, path.name, views, self.files[sources[0]].asked.rule)
+        return DecodeTask(path, path.name, views, self.files[sources[0]].requested.rule)
 
     def _view(self, source: str) -> SourceView:
         settings = self._settings(source)

@@ -26,7 +26,8 @@ from mdmf.recognition.predictions import UNKNOWN, Predictions, trusted_branches
 from mdmf.recognition.support import feature_scales, unused_source_notes, usable_clips
 from mdmf.recognition.task import ClipFrames, ClipTask
 from mdmf.recognition.windows import NO_MOMENT, Moment, WindowRule
-from mdmf.settings import DEFAULT_SOURCE, Settings
+from mdmf.settings import Settings
+from mdmf.source_settings import DEFAULT_SOURCE
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,8 @@ from mdmf.encoders.prompts import PromptFile, class_sentences, class_text_featur
 from mdmf.encoders.text_cache import FEATURE_NORM
 from mdmf.engine.workspace import Workspace
 from mdmf.models.text_at_test import text_settings
-from mdmf.settings import DEFAULT_SOURCE, CorruptSettings, Settings
+from mdmf.settings import CorruptSettings, Settings
+from mdmf.source_settings import DEFAULT_SOURCE
 from mdmf.statistics import mean_interval
 
 SPLIT = "val"  # prompts are chosen on val, never on test

@@ -8,7 +8,8 @@ import torch
 from small_videos import SPLIT, write_videos
 
 from mdmf.encoders.prompts import PromptFile, load_prompts
-from mdmf.engine.workspace import Workspace, prompt_file
+from mdmf.engine.recipes import prompt_file
+from mdmf.engine.workspace import Workspace
 from mdmf.models.build import build_model
 from mdmf.settings import Settings, method_settings
 from mdmf.structures import Episode

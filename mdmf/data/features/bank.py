@@ -70,9 +70,9 @@ class SourceFeatures:
     def _read(self, rows: np.ndarray, variants: np.ndarray) -> Tensor:
         if self._is_complete:
             return self._scaled(self.store.read(rows, variants))
-        there = self.store.ok[rows]
+        has_features = self.store.ok[rows]
         features = np.zeros((*rows.shape, self.store.n_frames, self.store.feature_size), dtype=np.float16)
-        features[there] = self.store.read(rows[there], variants[there])
+        features[has_features] = self.store.read(rows[has_features], variants[has_features])
         return self._scaled(features)
 
     def _scaled(self, features: np.ndarray) -> Tensor:
@@ -135,12 +135,15 @@ class FeatureBank:
 
     def features_at(self, positions: np.ndarray) -> dict[str, Tensor]:
         """The test view of videos by their position in the split: (B,) -> source -> (B, T, D)."""
-        return {source: kept.gather(positions, np.zeros_like(positions)) for source, kept in self.sources.items()}
+        return self._gather(positions, np.zeros_like(positions))
+
+    def _gather(self, positions: np.ndarray, variants: np.ndarray) -> dict[str, Tensor]:
+        return {source: features.gather(positions, variants) for source, features in self.sources.items()}
 
     def presence(self, rows: np.ndarray) -> dict[str, Tensor]:
         """source -> (...) bool, which videos have features; a source that every video has is not named."""
-        found = {source: kept.present(self.positions(rows)) for source, kept in self.sources.items()}
-        return {source: present for source, present in found.items() if present is not None}
+        presence = {source: features.present(self.positions(rows)) for source, features in self.sources.items()}
+        return {source: present for source, present in presence.items() if present is not None}
 
     def episode(self, rows: EpisodeRows) -> Episode:
         """A batch of episodes with its features, text and labels."""
@@ -148,8 +151,8 @@ class FeatureBank:
         class_ids = as_tensor(rows.class_ids)
         support, query = self.positions(rows.support_rows), self.positions(rows.query_rows)
         return Episode(
-            support={source: kept.gather(support, rows.support_variants) for source, kept in self.sources.items()},
-            query={source: kept.gather(query, rows.query_variants) for source, kept in self.sources.items()},
+            support=self._gather(support, rows.support_variants),
+            query=self._gather(query, rows.query_variants),
             class_text=None if self.class_text is None else self.class_text[class_ids],
             query_labels=as_tensor(rows.query_labels),
             class_ids=class_ids,

@@ -310,8 +310,8 @@ def _check_records(records: Sequence[VideoRecord]) -> None:
 def _check_folder(folder: Path) -> None:
     """Refuse to mix a store with somebody's files; what a creation that was interrupted left is fine."""
     if folder.is_dir():
-        own = {FEATURES, VIDEOS, PROGRESS, STORE_LOCK, MANIFEST, _UNFINISHED_FEATURES}
-        foreign = sorted(path.name for path in folder.iterdir() if path.name not in own and not is_partial(path))
+        known = {FEATURES, VIDEOS, PROGRESS, STORE_LOCK, MANIFEST, _UNFINISHED_FEATURES}
+        foreign = sorted(path.name for path in folder.iterdir() if path.name not in known and not is_partial(path))
         if foreign:
             raise ValueError(
                 f"{folder} is no feature store and holds other files ({foreign[0]!r}); give another folder"

@@ -20,7 +20,7 @@ from mdmf.data.features.claims import JointClaim, claim_chunks, joint_groups, un
 from mdmf.data.features.decode_pool import BadVideo, ClipLoader, Decoded, DecodePool, DecodeTask, Submitted
 from mdmf.data.features.store import FeatureStore, StoreSettings, check_settings, read_manifest
 from mdmf.data.sources.source import PictureSource
-from mdmf.data.views.loader import ClipViews, SourceView, load_clip_views
+from mdmf.data.views.loader import SourceView, load_clip_views
 from mdmf.structures import ImageEncoder, VideoRecord, ViewRule
 
 POLL_SECONDS = 0.2  # between looks at what other processes have finished
@@ -152,18 +152,13 @@ def extract_features(
 
 
 def encode_views(
-    clips: Sequence[Decoded], *, source: str, encoder: ImageEncoder, settings: StoreSettings, batch_frames: int
+    clips: Sequence[Decoded], *, source: str, encoder: ImageEncoder, rule: ViewRule, batch_frames: int
 ) -> tuple[np.ndarray, list[VideoOutcome]]:
-    """Features (videos, A, T, D) float32 of one source of decoded videos, zeros for bad ones, and what became of each.
-
-    Raises:
-        ValueError: if a loader gave views of another shape than the settings ask for.
-    """
-    rule = settings.rule
+    """Features (videos, A, T, D) float32 of one source, zeros for bad videos, and the outcome of each video."""
     features = np.zeros((len(clips), rule.n_variants, rule.n_frames, encoder.feature_size), dtype=np.float32)
     outcomes = [_outcome(clip, source) for clip in clips]
     frames = {
-        place: _flat_frames(clip, source, rule)
+        place: clip.views[source].reshape(-1, *clip.views[source].shape[2:])  # (A, T, S, S, 3) -> (A*T, S, S, 3)
         for place, (clip, outcome) in enumerate(zip(clips, outcomes, strict=True))
         if not isinstance(clip, BadVideo) and not outcome.reason
     }
@@ -222,14 +217,9 @@ class _Work:
 
     def _store(self, stores: Mapping[str, StoreBuilder], joint_claim: JointClaim, clips: Sequence[Decoded]) -> None:
         for source, claim in joint_claim.claims.items():
-            settings = stores[source].settings
-            rule = settings.rule
+            encoder, rule = self.encoders[source], stores[source].settings.rule
             features, outcomes = encode_views(
-                clips,
-                source=source,
-                encoder=self.encoders[source],
-                settings=settings,
-                batch_frames=self.batch_frames,
+                clips, source=source, encoder=encoder, rule=rule, batch_frames=self.batch_frames
             )
             stores[source].write(claim, features, outcomes)
             n_good = sum(not outcome.reason for outcome in outcomes)
@@ -265,19 +255,6 @@ def _collected(queue: deque[tuple[JointClaim, Submitted]], pool: DecodePool) -> 
     clips = pool.collect(submitted)
     queue.popleft()  # only now: should decoding fail, the claim is still in the queue to be released
     return claim, clips
-
-
-def _flat_frames(clip: ClipViews, source: str, rule: ViewRule) -> np.ndarray:
-    """(A, T, S, S, 3) -> (A*T, S, S, 3), checked."""
-    if source not in clip.views:
-        raise ValueError(f"the loader gave neither views of {source!r} nor a problem")
-    views = clip.views[source]
-    if views.ndim != 5 or views.shape[:2] != (rule.n_variants, rule.n_frames) or views.dtype != np.uint8:
-        raise ValueError(
-            f"expected views uint8 ({rule.n_variants}, {rule.n_frames}, S, S, 3) from the loader, "
-            f"got {views.dtype} {views.shape}"
-        )
-    return views.reshape(-1, *views.shape[2:])
 
 
 def _outcome(clip: Decoded, source: str) -> VideoOutcome:

@@ -241,13 +241,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"no feature store in {folder} ({MANIFEST} is missing); make it with tools/extract.py")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        found = manifest["format"]
-        if found == FORMAT:
+        store_format = manifest["format"]
+        if store_format == FORMAT:
             _ = StoreSettings.from_json(manifest["settings"]), manifest["complete"], manifest["shape"]
     except (ValueError, KeyError, TypeError) as error:  # no text, no JSON, or settings that cannot be
         raise ValueError(f"{path} is not the manifest of a feature store ({error}); {_remake(folder)}") from None
-    if found != FORMAT:
-        raise ValueError(f"{path} has format {found}, this version of mdmf reads {FORMAT}; {_remake(folder)}")
+    if store_format != FORMAT:
+        raise ValueError(f"{path} has format {store_format}, this version of mdmf reads {FORMAT}; {_remake(folder)}")
     return manifest
 
 
@@ -304,23 +304,24 @@ def read_table(folder: Path) -> VideoTable:
 
 
 def check_settings(folder: Path, manifest: Mapping[str, Any], settings: StoreSettings) -> None:
-    """Compare a store with the settings asked for; what these leave open (None or "") is not compared.
+    """Compare a store with the requested settings; what these leave open (None or "") is not compared.
 
     No corruption is not left open: harmed pixels must never pass for sound ones.
 
     Raises:
         StoreMismatch: naming every setting that differs, with both values.
     """
-    stored, asked = ({"corruption": ""} | flattened(values) for values in (manifest["settings"], settings.to_json()))
-    if asked["modality"] != stored["modality"]:
+    both = (manifest["settings"], settings.to_json())
+    stored, requested = ({"corruption": ""} | flattened(values) for values in both)
+    if requested["modality"] != stored["modality"]:
         raise StoreMismatch(
-            f"{folder} is a store of {stored['modality']} features, asked for {asked['modality']}; "
+            f"{folder} is a store of {stored['modality']} features, asked for {requested['modality']}; "
             f"give each a folder of its own"
         )
-    ignored = settings.unused_contents | _ignored_keys(stored, asked)
+    ignored = settings.unused_contents | _ignored_keys(stored, requested)
     lines = [
         f"  {key}: the store has {stored.get(key)!r}, asked for {value!r}"
-        for key, value in asked.items()
+        for key, value in requested.items()
         if key not in ignored and (value not in (None, "") or key == "corruption") and stored.get(key) != value
     ]
     if lines:
@@ -330,24 +331,25 @@ def check_settings(folder: Path, manifest: Mapping[str, Any], settings: StoreSet
 
 
 def check_videos(folder: Path, table: VideoTable, records: Sequence[VideoRecord]) -> None:
-    """Compare the videos of a store with those asked for, in any order; the split is no matter of the store.
+    """Compare the videos of a store with those of a data set, in any order; their split does not count.
 
     Raises:
         StoreMismatch: with the number and examples of new, missing and relabelled videos.
     """
     stored = dict(zip(table.video_id, zip(table.class_name, table.group, strict=True), strict=True))
-    asked = {record.video_id: (record.class_name, record.group or None) for record in records}
+    requested = {record.video_id: (record.class_name, record.group or None) for record in records}
+    changed = [key for key in requested.keys() & stored.keys() if requested[key] != stored[key]]
     differences = {
-        "new (not in the store)": sorted(asked.keys() - stored.keys()),
-        "missing (in the store only)": sorted(stored.keys() - asked.keys()),
-        "with another class or group": sorted(key for key in asked.keys() & stored.keys() if asked[key] != stored[key]),
+        "new (not in the store)": sorted(requested.keys() - stored.keys()),
+        "missing (in the store only)": sorted(stored.keys() - requested.keys()),
+        "with another class or group": sorted(changed),
     }
     lines = [f"  {len(ids)} {what}: {_examples(ids)}" for what, ids in differences.items() if ids]
     if lines:
         raise StoreMismatch(
             "\n".join(
                 [
-                    f"the feature store {folder} has other videos than the data set ({len(asked)}):",
+                    f"the feature store {folder} has other videos than the data set ({len(requested)}):",
                     *lines,
                     _remake(folder),
                 ]
@@ -360,11 +362,11 @@ def write_atomically(path: Path, text: str) -> None:
     write_atomic(path, text.encode("utf-8", errors="surrogateescape"))
 
 
-def _ignored_keys(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> frozenset[str]:
+def _ignored_keys(stored: Mapping[str, Any], requested: Mapping[str, Any]) -> frozenset[str]:
     ignored: frozenset[str] = frozenset()
-    if stored["n_variants"] == asked["n_variants"] == 1:
-        ignored |= _TRAINING_VARIANT_KEYS - ({"seed"} if asked["corruption"] else set())  # noise goes by the seed
-    weights_hash = asked.get("encoder.weights_hash")
+    if stored["n_variants"] == requested["n_variants"] == 1:
+        ignored |= _TRAINING_VARIANT_KEYS - ({"seed"} if requested["corruption"] else set())  # noise goes by the seed
+    weights_hash = requested.get("encoder.weights_hash")
     if weights_hash and weights_hash == stored.get("encoder.weights_hash"):
         ignored |= {"encoder.weights"}  # the same weights under another name, such as a file that was moved
     return ignored

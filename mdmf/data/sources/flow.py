@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from mdmf.data.sources.source import PictureSource, files_key
 from mdmf.files import content_size
 from mdmf.registry import SOURCE_KINDS
-from mdmf.settings import SourceSettings
+from mdmf.source_settings import SourceSettings
 from mdmf.structures import Preprocess, VideoRecord
 
 if TYPE_CHECKING:

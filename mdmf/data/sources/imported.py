@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from mdmf.data.sources.source import FeatureSource, files_key
 from mdmf.files import content_sample
 from mdmf.registry import SOURCE_KINDS
-from mdmf.settings import EncoderOverrides
+from mdmf.source_settings import EncoderOverrides
 from mdmf.structures import VideoRecord
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from mdmf.files import json_sha256
-from mdmf.settings import SourceSettings
+from mdmf.source_settings import SourceSettings
 from mdmf.structures import Preprocess, VideoRecord, ViewRule
 
 if TYPE_CHECKING:

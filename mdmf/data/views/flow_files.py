@@ -154,15 +154,15 @@ def _flow_files(folder: Path) -> list[tuple[Path, ...]]:
     if not folder.is_dir():
         raise VideoError(folder, f"{folder} is no folder of flows; expected {_LAYOUTS}")
     try:
-        found = [files for find in _KINDS if (files := find(folder))]
+        listings = [files for list_files in _KINDS if (files := list_files(folder))]
     except OSError as error:
         raise VideoError(folder, f"the folder cannot be listed: {error}") from error
-    if not found:
+    if not listings:
         raise VideoError(folder, f"the folder holds no flows; expected {_LAYOUTS}")
-    if len(found) > 1:
-        examples = " and ".join(files[0][0].relative_to(folder).as_posix() for files in found)
+    if len(listings) > 1:
+        examples = " and ".join(files[0][0].relative_to(folder).as_posix() for files in listings)
         raise VideoError(folder, f"the folder holds flows of several kinds ({examples}); keep one")
-    return found[0]
+    return listings[0]
 
 
 def _pictures_side_by_side(folder: Path) -> list[tuple[Path, ...]]:
@@ -206,8 +206,8 @@ def _one_each(folder: Path, files: Iterable[Path]) -> list[tuple[Path, ...]]:
 
 def _pairs(folder: Path, x_files: Iterable[Path], y_files: Iterable[Path]) -> list[tuple[Path, ...]]:
     x_by_number, y_by_number = _by_number(folder, x_files), _by_number(folder, y_files)
-    for axis, own, of_partner in (("y", x_by_number, y_by_number), ("x", y_by_number, x_by_number)):
-        alone = next((file for number, file in own.items() if number not in of_partner), None)
+    for axis, files, partners in (("y", x_by_number, y_by_number), ("x", y_by_number, x_by_number)):
+        alone = next((file for number, file in files.items() if number not in partners), None)
         if alone is not None:
             raise VideoError(
                 folder, f"{alone.relative_to(folder).as_posix()} has no {axis} picture beside it; write it"
@@ -276,8 +276,8 @@ def _flo_size(folder: Path, file: Path, header: bytes) -> tuple[int, int]:
     width, height = (int(side) for side in np.frombuffer(header, "<i4", 2, offset=4))
     n_bytes, expected = file.stat().st_size, _FLO_HEADER_BYTES + _FLO_PIXEL_BYTES * width * height
     if min(width, height) < 1 or width * height > _MAX_PIXELS or n_bytes != expected:
-        said = f"says {width}x{height} pixels, {expected:,} bytes, and has {n_bytes:,}"
-        raise VideoError(folder, f"{file.name} {said}; it is damaged")
+        sizes = f"says {width}x{height} pixels, {expected:,} bytes, and has {n_bytes:,}"
+        raise VideoError(folder, f"{file.name} {sizes}; it is damaged")
     return height, width
 
 

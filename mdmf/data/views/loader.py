@@ -81,8 +81,6 @@ def load_clip_views(path: Path, *, video_id: str, sources: Mapping[str, SourceVi
         NoViews: if none of several sources has views; its text is what is wrong with the first one.
         ValueError: for an unknown frame rule, or a short video under `refuse`.
     """
-    if not sources:
-        raise ValueError("no source is asked for; name at least one, such as 'rgb'")
     video = _read_video(path, video_id, sources, rule)
     views: dict[str, np.ndarray] = {}
     for name, view in sources.items():

@@ -14,7 +14,8 @@ from mdmf.models.method import Method
 from mdmf.models.registry import FeatureInfo, RegisteredMethod, register
 from mdmf.own_code import import_own
 from mdmf.registry import METHODS
-from mdmf.settings import DEFAULT_SOURCE, MethodSettings
+from mdmf.settings import MethodSettings
+from mdmf.source_settings import DEFAULT_SOURCE
 
 
 class OwnMethodSettings(MethodSettings):

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import fake_extraction
 import numpy as np
@@ -33,8 +32,7 @@ from mdmf.data.features import builder, extractor
 from mdmf.data.features.builder import StoreBuilder
 from mdmf.data.features.extractor import ExtractionSummary, extract_features
 from mdmf.data.features.store import FeatureStore, StoreMismatch
-from mdmf.data.views.loader import ClipViews
-from mdmf.structures import Preprocess, VideoRecord, ViewRule
+from mdmf.structures import Preprocess, VideoRecord
 
 N_VIDEOS = 60
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(extractor.__file__).parents[3])}
@@ -140,15 +138,6 @@ def test_wrong_encoder_is_refused_before_anything_is_decoded(tmp_path: Path) -> 
     assert decoded(tmp_path / "log") == []
 
 
-def test_wrong_views_from_a_loader_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"expected views uint8 \(2, 3, S, S, 3\) from the loader, got uint8 \(1, 3"):
-        extract(tmp_path / "store", fake_records(tmp_path / "log", 2), load=_load_one_variant)
-
-
-def _load_one_variant(path: Path, *, rule: ViewRule, **arguments: Any) -> ClipViews:
-    return fake_load(path, rule=rule.test_view, **arguments)
-
-
 def test_finished_store_needs_neither_encoder_nor_videos(tmp_path: Path) -> None:
     records = fake_records(tmp_path / "log", 4, v0="bad")
     extract(tmp_path / "store", records)
@@ -197,17 +186,6 @@ def test_a_video_that_crashes_its_decoder_is_bad_and_the_rest_goes_on(tmp_path: 
 
 
 @needs_sigkill
-def test_two_processes_share_the_work_and_finish_once(tmp_path: Path, uninterrupted: dict[str, bytes]) -> None:
-    arguments = (tmp_path / "store", tmp_path / "log", N_VIDEOS, 0.01, 0)
-    workers = [_started(arguments) for _ in range(3)]
-    for worker in workers:
-        worker.join(60)
-    assert [worker.exitcode for worker in workers] == [0, 0, 0]
-    assert len(decoded(tmp_path / "log")) == len(set(decoded(tmp_path / "log"))) == N_VIDEOS
-    assert files(tmp_path / "store") == uninterrupted
-
-
-@needs_sigkill
 def test_a_waiting_process_takes_over_from_a_dead_one(tmp_path: Path, uninterrupted: dict[str, bytes]) -> None:
     slow = _started((tmp_path / "store", tmp_path / "log", N_VIDEOS, 60.0, 0))
     _wait_until(lambda: decoded(tmp_path / "log") != [])  # it holds the first chunk
@@ -218,12 +196,6 @@ def test_a_waiting_process_takes_over_from_a_dead_one(tmp_path: Path, uninterrup
     slow.kill()
     other.join(60)
     assert other.exitcode == 0
-    assert files(tmp_path / "store") == uninterrupted
-
-
-@needs_sigkill
-def test_sigkill_at_three_random_moments_loses_nothing(tmp_path: Path, uninterrupted: dict[str, bytes]) -> None:
-    _kill_and_resume(tmp_path, [0.0, random.Random(0).uniform(0.02, 0.1), random.Random(1).uniform(0.1, 0.2)])
     assert files(tmp_path / "store") == uninterrupted
 
 
@@ -318,20 +290,6 @@ def _started(arguments: tuple[Path, Path, int, float, int]) -> multiprocessing.P
     process = multiprocessing.get_context("spawn").Process(target=run_extraction, args=arguments)
     process.start()
     return process
-
-
-def _kill_and_resume(folder: Path, seconds: list[float]) -> None:
-    """Kill extractions that long after they began to decode, then let one finish."""
-    arguments = (folder / "store", folder / "log", N_VIDEOS, 0.05, 0)
-    for pause in seconds:
-        process = _started(arguments)
-        n_seen = len(decoded(folder / "log"))
-        _wait_until(lambda n_seen=n_seen: len(decoded(folder / "log")) > n_seen)
-        time.sleep(pause)
-        process.kill()
-        process.join()
-        assert process.exitcode == -signal.SIGKILL, "it ended before it was killed"
-    run_extraction(*arguments[:3], 0.0, 0)
 
 
 def _wait_until(condition: object, seconds: float = 60.0) -> None:

@@ -184,8 +184,6 @@ def test_short_videos_and_bad_ones_are_refused(tmp_path):
         load(folder, video_id="v", short="refuse")
     with pytest.raises(VideoError, match="no such file"):
         load(tmp_path / "absent.mp4", video_id="v")
-    with pytest.raises(ValueError, match="no source is asked for"):
-        load(folder, video_id="v", sources={})
 
 
 def plain_rgb_views(path: Path, *, video_id: str, n_frames: int, n_variants: int, flip: bool) -> np.ndarray:

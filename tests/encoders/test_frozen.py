@@ -156,7 +156,7 @@ def test_preprocessing_that_cannot_be_reproduced_names_the_model() -> None:
     numbers = {"crop_size": 4, "resize_size": 4, "mean": (0, 0, 0), "std": (1, 1, 1)}
     with pytest.raises(ValueError, match=r"preprocessing of model 'a-model'.*'longest'"):
         make_preprocess("a-model", resize_mode="longest", interpolation="bicubic", **numbers)
-    with pytest.raises(ValueError, match=r"model 'a-model' wants 1 channels"):
+    with pytest.raises(ValueError, match=r"model 'a-model' expects 1 channels"):
         make_preprocess("a-model", resize_mode="squash", interpolation="bicubic", **numbers | {"mean": (0,)})
 
 

@@ -17,7 +17,7 @@ def world(tmp_path_factory) -> FeatureWorld:
 
 
 def test_ours_is_far_ahead_of_plain_on_the_same_episodes(world):
-    """A tenth of what is asked of the full size: this catches a cache that is no longer used, not a slow machine."""
+    """A tenth of the target at full size: this detects an unused cache, not a slow machine."""
     ours, predictions = protocol(world, n_episodes=400)
     assert predictions.shape == (400, 5)
     assert plain_protocol(world, n_shot=1, n_episodes=3).median * 400 / ours.median > 5
@@ -30,7 +30,7 @@ def test_half_precision_answers_alike(world):
 
 
 def test_the_selector_is_right_for_about_nine_queries_in_ten(tmp_path):
-    """Were it always right, or never, far fewer pairs of video and prompt would be asked for than on real data."""
+    """If it were always right, or never, a test would need far fewer pairs of video and prompt than on real data."""
     world = make_feature_world(tmp_path / "full", n_videos=30)
     selector = m2df(world).selector
     episode = bank_of(world).episode(world.sampler().batch(0, 500))

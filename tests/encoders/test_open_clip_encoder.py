@@ -113,16 +113,16 @@ def test_weights_that_cannot_be_had_fail_in_seconds_with_the_ways_out(
 
 
 def test_preprocessing_follows_the_model_for_local_and_random_weights() -> None:
-    from mdmf.encoders.open_clip_encoder import _numbers_of_all_tags
+    from mdmf.encoders.open_clip_encoder import _common_preprocessing
 
-    assert _numbers_of_all_tags("ViT-B-16-SigLIP")["resize_mode"] == "squash"
-    assert _numbers_of_all_tags("MobileCLIP-S1")["mean"] == (0.0, 0.0, 0.0)
+    assert _common_preprocessing("ViT-B-16-SigLIP")["resize_mode"] == "squash"
+    assert _common_preprocessing("MobileCLIP-S1")["mean"] == (0.0, 0.0, 0.0)
 
 
 def test_ambiguous_preprocessing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    from mdmf.encoders.open_clip_encoder import _numbers_of_all_tags
+    from mdmf.encoders.open_clip_encoder import _common_preprocessing
 
-    assert _numbers_of_all_tags("ViT-L-14") == {}
+    assert _common_preprocessing("ViT-L-14") == {}
     assert "ViT-L-14 differ in preprocessing" in caplog.text
 
 

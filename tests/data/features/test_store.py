@@ -457,12 +457,14 @@ def test_a_store_where_every_video_is_bad_names_its_source(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_hundred_thousand_videos_open_quickly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    n_videos = 100_000
+def test_hundred_thousand_videos_open_quickly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short_form: bool
+) -> None:
+    n_videos = 20_000 if short_form else 100_000
     monkeypatch.setattr(store_builder, "FRAMES_PER_CHUNK", 4 * n_videos)
     records = [record(f"class {n % 100}/video_{n:06d}.mp4", f"class {n % 100}", group=f"g{n}") for n in range(n_videos)]
     build(tmp_path / "s", features_of(n_videos), [VideoOutcome("", 50, 25.0)] * n_videos, records=records)
-    started = time.perf_counter()
+    started = time.process_time()
     store = FeatureStore.open(tmp_path / "s", settings=SETTINGS, records=records)
-    assert time.perf_counter() - started < 3.0  # 1.0-1.3 s measured on a busy machine; the target is 1.5 s
-    assert store.rows_of(["class 99/video_099999.mp4"]).tolist() == [n_videos - 1]
+    assert time.process_time() - started < 3e-5 * n_videos  # a third of it measured; the target is half of it
+    assert store.rows_of([records[-1].video_id]).tolist() == [n_videos - 1]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mdmf.cli import main
-from mdmf.shapes.world import SHAPES_SPLIT, write_shapes_world
+from mdmf.shapes.world import SHAPES_SPLIT
 
 pytest.importorskip("matplotlib")
 SMALL = [
@@ -23,13 +23,12 @@ NAME = "3way_1shot_30episodes"
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory) -> Path:
+def world(shapes_videos, tmp_path_factory) -> Path:
     """A place with three videos of each of ten classes, and runs of three kinds of model."""
     place = tmp_path_factory.mktemp("world")
-    write_shapes_world(place / "all", n_videos_per_class=3, n_workers=1, progress=False)
     for split, n_classes in (("train", 4), ("val", 3), ("test", 3)):
         for name in SHAPES_SPLIT[split][:n_classes]:
-            shutil.copytree(place / "all" / name, place / "videos" / name)
+            shutil.copytree(shapes_videos / name, place / "videos" / name)
     common = [f"data.root={place / 'videos'}", f"data.store={place / 'rgb'}", f"data.flow_store={place / 'flow'}"]
     common += [*SMALL, f"output.root={place / 'runs'}"]
     for name, more in (

@@ -53,6 +53,12 @@ def shapes_world(shapes_videos: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots of reports are empty drawings, which take most of the time: for tests of what else a report says."""
+    monkeypatch.setattr("mdmf.report.plots.to_svg", lambda figure: '<svg xmlns="http://www.w3.org/2000/svg"/>')
+
+
+@pytest.fixture
 def write_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], str]]:
     """Writes a Python module of this name; its import and the methods that it registers are forgotten afterwards."""
     from mdmf.registry import METHODS

@@ -12,6 +12,7 @@ from mdmf.cli import main
 from mdmf.shapes.world import SHAPES_SPLIT
 
 pytest.importorskip("matplotlib")
+undrawn = pytest.mark.usefixtures("undrawn")
 SMALL = [
     *("data.name=shapes", "data.class_split=shapes", "data.n_workers=0", "episode.n_way=3", "episode.n_query=1"),
     *("encoder.library=tiny", "encoder.model=tiny_clip", "encoder.weights=shipped", "encoder.device=cpu"),
@@ -96,6 +97,7 @@ def test_models_of_other_kinds_get_a_sensible_page(runs, capsys):
     assert "Missing" not in page
 
 
+@undrawn
 def test_two_runs_of_one_name_are_told_apart(runs, capsys):
     shutil.copytree(runs / "m2df", runs / "copy" / "m2df")
     report(capsys, runs / "m2df", runs / "copy" / "m2df", "--out", runs / "two.html")
@@ -104,6 +106,7 @@ def test_two_runs_of_one_name_are_told_apart(runs, capsys):
     assert ">copy/m2df</" in page
 
 
+@undrawn
 def test_the_page_is_made_again_without_videos_features_or_weights(world, runs, capsys, tmp_path):
     """What was gathered once stays; without it, each section says what is not there."""
     folder = runs / "m2df"
@@ -122,6 +125,7 @@ def test_the_page_is_made_again_without_videos_features_or_weights(world, runs, 
     assert len(bare) < len(page)
 
 
+@undrawn
 def test_gathered_evidence_outlives_the_weights(runs, capsys):
     folder = runs / "m2df"
     _weights_of_its_own(folder)
@@ -136,6 +140,7 @@ def test_gathered_evidence_outlives_the_weights(runs, capsys):
     assert "are not there any more" in said
 
 
+@undrawn
 def test_other_weights_are_not_shown_as_those_that_were_tested(runs, capsys):
     folder = runs / "m2df"
     path = folder / "best.safetensors"
@@ -146,6 +151,7 @@ def test_other_weights_are_not_shown_as_those_that_were_tested(runs, capsys):
     assert "the weights that were tested" in report(capsys, folder)
 
 
+@undrawn
 @pytest.mark.parametrize("lost", ["rgb", "rgb/text"])
 def test_nothing_is_encoded_for_a_report(world, runs, capsys, lost, monkeypatch):
     """Features or texts that are gone are not made again."""
@@ -162,6 +168,7 @@ def test_nothing_is_encoded_for_a_report(world, runs, capsys, lost, monkeypatch)
     assert ("a report encodes nothing" in said) == (lost == "rgb/text")
 
 
+@undrawn
 def test_changed_videos_are_noticed(world, runs, capsys):
     folder = runs / "m2df"
     path = folder / f"test_{NAME}_episodes.npz"
@@ -171,6 +178,7 @@ def test_changed_videos_are_noticed(world, runs, capsys):
     assert "the videos or their splits have changed since the test" in report(capsys, folder)
 
 
+@undrawn
 def test_answers_that_are_not_the_tests_are_not_drawn(runs, capsys):
     folder = runs / "m2df"
     path = folder / f"test_{NAME}_episodes.npz"
@@ -192,6 +200,7 @@ def make(settings, features):
 """
 
 
+@undrawn
 def test_a_method_of_ones_own_is_shown_after_consent(runs, capsys, write_module):
     """CLIP-M2DF under another name: without consent nothing of the user's is imported, and the note says what to do."""
     folder, name = runs / "m2df", write_module("own_of_report", OWN)
@@ -211,6 +220,7 @@ def test_a_method_of_ones_own_is_shown_after_consent(runs, capsys, write_module)
     assert {"selector", "embeddings", "boards"} <= evidence(folder).keys()
 
 
+@undrawn
 def test_bad_words_are_answered(runs, capsys):
     def error(*words: object) -> str:
         capsys.readouterr()
@@ -224,6 +234,7 @@ def test_bad_words_are_answered(runs, capsys):
     assert "takes no settings" in error(runs / "m2df", "episode.n_shot=1")
 
 
+@undrawn
 def test_a_video_that_cannot_be_read_costs_its_frames_alone_and_the_rest_is_kept(world, runs, capsys):
     """What was gathered before the videos went is better than nothing, also where it lacks a part."""
     folder, videos, hidden = runs / "m2df", world / "videos", world / "elsewhere"

@@ -257,8 +257,7 @@ def overlap(one: list[float], two: list[float]) -> float:
     return min(min(one[2], two[2]) - max(one[0], two[0]), min(one[3], two[3]) - max(one[1], two[1]))
 
 
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("width", [360, 390, 768, 1280])
+@pytest.mark.parametrize(("width", "dark"), [(360, False), (390, True), (768, False), (1280, True)])
 @pytest.mark.parametrize("name", ["one", "several"])
 def test_a_browser_shows_it_whole(browser, files, name, width, dark):
     browser.open(files[name], width=width, dark=dark)

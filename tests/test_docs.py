@@ -19,7 +19,6 @@ from mdmf.commands import COMMANDS
 from mdmf.config import find_config, load_settings, setting_names
 from mdmf.registry import METHODS, SOURCE_KINDS
 from mdmf.resources import shipped_folder
-from mdmf.shapes.world import write_shapes_world
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -240,21 +239,14 @@ SHORT = [
 SMALLEST_TEST = ["evaluation.n_way=2", "evaluation.n_shot=1", "evaluation.n_episodes=20", "--quiet"]
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("world")
-    write_shapes_world(root, n_videos_per_class=2, n_workers=1, progress=False)
-    return root
-
-
 @pytest.mark.parametrize("guide", ["own_encoder", "own_method"])
-def test_a_guide_can_be_followed(guide, world, tmp_path, monkeypatch, capsys):
+def test_a_guide_can_be_followed(guide, shapes_world, tmp_path, monkeypatch, capsys):
     """The files of the guide are written, then its commands run on a small world, then its other Python blocks."""
     document = Document.read(ROOT / "docs" / "guides" / f"{guide}.md")
     assert document.files
     for name, text in document.files.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    (tmp_path / "world").symlink_to(world)
+    (tmp_path / "world").symlink_to(shapes_world)
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)

@@ -142,7 +142,12 @@ def test_tag_trained_with_quick_gelu_gets_it_whatever_the_model_is_called(monkey
 
 
 @pytest.mark.slow
-def test_random_vit_b_32_equals_the_librarys_own() -> None:
+def test_random_vit_b_32_equals_the_librarys_own(short_form: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the short form with two layers in each tower."""
+    if short_form:
+        small = open_clip.get_model_config("ViT-B-32-quickgelu")
+        small["vision_cfg"]["layers"] = small["text_cfg"]["layers"] = 2
+        monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "ViT-B-32-quickgelu", small)
     encoder = load_open_clip("ViT-B-32-quickgelu", "random", device="cpu", precision="float32", seed=3)
     with torch.random.fork_rng():
         torch.manual_seed(3)

@@ -23,7 +23,9 @@ from torch import Tensor, nn
 from mdmf.models.branch import Branch, Task, Tokens
 from mdmf.models.method import LossWeights, Method, TrainingFree
 from mdmf.mutual.selection import Selection
-from mdmf.structures import SOURCES, BranchOutput, Episode
+from mdmf.structures import BranchOutput, Episode
+
+SOURCES = ("rgb", "flow")
 
 EVERY_METHOD = [*TRAINED, *TRAINING_FREE]
 ONE_SOURCE_A_BRANCH = [name for name in EVERY_METHOD if not name.startswith("early_")]

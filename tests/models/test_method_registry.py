@@ -9,7 +9,8 @@ from mdmf.models.method import Method
 from mdmf.models.registry import FeatureInfo, make_method, register
 from mdmf.registry import METHODS
 from mdmf.settings import MethodSettings, SingleSourceSettings, method_settings
-from mdmf.structures import SOURCES
+
+SOURCES = ("rgb", "flow")
 
 NAMES = list(METHODS)
 BOTH = ("rgb", "flow")

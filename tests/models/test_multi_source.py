@@ -26,7 +26,9 @@ from mdmf.models.method import Method
 from mdmf.models.zoo.early_fusion import CoAttention
 from mdmf.registry import METHODS
 from mdmf.settings import SingleSourceSettings, method_settings
-from mdmf.structures import SOURCES, Episode
+from mdmf.structures import Episode
+
+SOURCES = ("rgb", "flow")
 
 WRAPPABLE = [
     name

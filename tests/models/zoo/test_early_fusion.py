@@ -7,7 +7,8 @@ from method_cases import EARLY_FUSIONS, SIZES, random_episode, small_method, wit
 from mdmf.models.build import build_model
 from mdmf.models.zoo.early_fusion import CoAttention, Concatenation
 from mdmf.settings import method_settings
-from mdmf.structures import SOURCES
+
+SOURCES = ("rgb", "flow")
 
 EQUAL = {"rgb": 8, "flow": 8}
 

@@ -1,4 +1,4 @@
-"""How many multiply-adds CLIP-M2DF needs, and how many the machine does in a second."""
+"""Multiply-adds of CLIP-M2DF, and the multiply-adds per second of the machine."""
 
 import time
 
@@ -6,11 +6,10 @@ import torch
 
 
 def video_multiply_adds(*, T: int, D: int, hidden: int, trains: bool) -> int:
-    """Multiply-adds to fuse one video in both views, and to take the gradients where it `trains`.
+    """Multiply-adds to fuse one video in both views; with `trains`, also those of the gradients.
 
-    What is counted is what the method needs: of the global context the positions that reach its last step, no padded
-    position, no gradient towards features that are frozen. Norms, activations, dropout and alignment are no matrix work
-    and are not counted.
+    Only necessary operations count: in the global context the positions that reach its last step, no padded positions,
+    no gradient towards frozen features. Norms, activations, dropout and alignment are not counted.
     """
     local = [_taps(T, stride=1, n_padded=1, n_outputs=T) * D * D] * 2
     context, steps = [], T
@@ -31,20 +30,20 @@ def video_multiply_adds(*, T: int, D: int, hidden: int, trains: bool) -> int:
 
 
 def _taps(n_inputs: int, *, stride: int, n_padded: int, n_outputs: int) -> int:
-    """Kernel positions of a convolution of width 3 that fall on an input."""
+    """Number of kernel positions of a convolution of width 3 that are on an input."""
     first = [stride * number - n_padded for number in range(n_outputs)]
     return sum(0 <= start + tap < n_inputs for start in first for tap in range(3))
 
 
 def episode_multiply_adds(*, N: int, Q: int, T: int, D: int) -> int:
-    """Multiply-adds to compare the frames of the queries with those of the prototypes, in both views."""
+    """Multiply-adds to compare the frames of queries and prototypes in both views."""
     return 2 * Q * N * (T * T + 1) * D
 
 
 def matrix_rate(*, rows: int = 4320, dtype: torch.dtype = torch.float32, repeats: int = 20) -> float:
-    """Multiply-adds a second of the matrix product that leads in training: (rows, 512) by (512, 2048); the median."""
+    """Median multiply-adds per second of the largest matrix product of training, (rows, 512) by (512, 2048)."""
     left, right = torch.randn(rows, 512).to(dtype), torch.randn(512, 2048).to(dtype)
-    out = left @ right  # into memory that is there already: what is measured is the arithmetic
+    out = left @ right  # allocated before the measurement, which is of the arithmetic
     seconds = []
     for _ in range(repeats):
         started = time.perf_counter()

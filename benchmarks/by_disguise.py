@@ -1,11 +1,12 @@
-"""Accuracy by what hides the query, on the complementary world: `python benchmarks/by_disguise.py RUN…`.
+"""Accuracy by the disguise of the query, on the complementary world: `python benchmarks/by_disguise.py RUN…`.
 
-Reads the test results of finished runs (no GPU, no features). In a camouflaged video only motion shows the objects, in
-a shaken one only single frames do, so the modality that ought to be trusted is known. Runs whose names differ in
-`-seed<number>` alone are averaged. `trusts rgb`: share of the queries on which the answer weighs rgb more than flow
-(where the shares are fixed: on which rgb is surer). `taught by`: share of the queries taught by each modality. `takes
-alike`: how often a branch answers by a class whose (first) support video is disguised as the query is, and, as
-`chance`, how often a class drawn at random would be: the excess is similarity of the disguise, not of the action.
+Reads the test results of finished runs, without GPU and features. In a camouflaged video only motion shows the objects,
+in a shaken one only single frames do, so the reliable source is known. Runs whose names differ only in `-seed<number>`
+are averaged. Columns:
+- `trusts rgb`: share of queries for which rgb has the larger share in the answer (for fixed shares: is more certain);
+- `taught by`: share of queries taught by each source;
+- `takes alike`: share of queries for which a branch answers with a class whose first support video has the disguise of
+  the query; `chance` is this share for a random class. The difference is similarity of the disguise, not of the action.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 
 def main() -> None:
-    """Print a row for each config and disguise."""
+    """Print a table with a row for each config and disguise."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", nargs="+", type=Path, help="run folders")
     parser.add_argument("--test", default="test_5way_1shot", help="name of the test")
@@ -30,14 +31,14 @@ def main() -> None:
     from mdmf.report.table import Table, number
     from mdmf.statistics import mean_and_spread
 
-    found: dict[tuple[str, str], list[dict[str, float]]] = {}
+    by_row: dict[tuple[str, str], list[dict[str, float]]] = {}
     for folder in arguments.run:
         config = re.sub(r"-seed\d+$", "", folder.name)
         for disguise, numbers in by_disguise(folder, arguments.test).items():
-            found.setdefault((config, disguise), []).append(numbers)
-    columns = list(dict.fromkeys(name for numbers in found.values() for name in numbers[0]))
+            by_row.setdefault((config, disguise), []).append(numbers)
+    columns = list(dict.fromkeys(name for numbers in by_row.values() for name in numbers[0]))
     rows = []
-    for (config, disguise), by_seed in found.items():
+    for (config, disguise), by_seed in by_row.items():
         cells = []
         for column in columns:
             values = [numbers[column] for numbers in by_seed if column in numbers]
@@ -48,7 +49,7 @@ def main() -> None:
 
 
 def by_disguise(folder: Path, test: str) -> dict[str, dict[str, float]]:
-    """disguise of the query -> what the run's model did on such queries, in percent."""
+    """Disguise of the query -> measures of the run's model on such queries, in percent."""
     from mdmf.results import ResultFiles, read_episodes, read_result
     from mdmf.shapes.world import video_disguise
 

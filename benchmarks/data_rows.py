@@ -1,4 +1,4 @@
-"""The rows of `benchmarks/speed.py` about data and commands: sampling, start, extraction, help."""
+"""Rows of `benchmarks/speed.py` about data and commands: sampling, start, extraction, help."""
 
 import json
 import statistics
@@ -21,13 +21,13 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def sampling_row(world: FeatureWorld) -> Row:
-    """Drawing 10,000 episodes at once."""
+    """Time to sample 10,000 episodes at once."""
     ours = timed(lambda: world.sampler().batch(0, N_EPISODES), repeats=9)
     return Row(f"sampling {N_EPISODES:,} episodes", ours, "<= 0.2 s", ours.median <= 0.2)
 
 
 def help_row() -> Row:
-    """The slowest of all commands' help."""
+    """Time of `--help` of the slowest script."""
     scripts = sorted((ROOT / "tools").glob("*.py"))
     answers = {
         script.name: timed(
@@ -51,7 +51,7 @@ from mdmf.data.listing.index import build_index
 from mdmf.data.episodes import EpisodeSampler
 from mdmf.data.features.store import FeatureStore
 from mdmf.data.features.bank import FeatureBank
-def peak():  # of this process alone; getrusage would also tell of the one that started it
+def peak():  # of this process only; getrusage includes the parent process
     return int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 before = peak()
 started = time.perf_counter()
@@ -74,7 +74,7 @@ print(json.dumps([seconds, (after - before) / 1024]))
 
 
 def start_row(folder: Path, *, n_videos: int = 100_000, n_classes: int = 100) -> Row:
-    """A process of its own lists a folder of 100,000 videos, opens their store, and gathers its first episodes."""
+    """Time and memory of a new process that lists 100,000 videos, opens their store and gathers the first episodes."""
     world = make_feature_world(folder / "large", n_classes=n_classes, n_videos=n_videos // n_classes, D=512, T=8)
     videos = folder / "videos"
     for video_id in world.open().table.video_id:
@@ -97,7 +97,7 @@ def start_row(folder: Path, *, n_videos: int = 100_000, n_classes: int = 100) ->
 
 
 class _NoEncoder:
-    """In the place of an encoder: gives the same feature for every frame, so that what is left is decoding."""
+    """An encoder that returns the same feature for every frame, to measure decoding alone."""
 
     def __init__(self, encoder: FrozenEncoder) -> None:
         self._encoder = encoder
@@ -111,16 +111,16 @@ class _NoEncoder:
 
 
 def extraction_row(folder: Path, *, n_videos_per_class: int = 12) -> Row:
-    """The embedded world through the tiny encoder; decoding alone and encoding alone each have all cores."""
-    own = [f"data.root={folder / 'videos'}", f"data.shapes.n_videos_per_class={n_videos_per_class}"]
-    settings = load_settings("demo", [*own, "model.name=otam", "evaluation.baselines=[]"])
+    """Time to extract the embedded world with the tiny encoder; decoding and encoding alone each use all cores."""
+    overrides = [f"data.root={folder / 'videos'}", f"data.shapes.n_videos_per_class={n_videos_per_class}"]
+    settings = load_settings("demo", [*overrides, "model.name=otam", "evaluation.baselines=[]"])
     first = Workspace(settings, progress=False)
     encoder, n_frames = first.encoder("rgb"), len(first.index.records) * settings.frames.n_frames
     size = encoder.preprocess.crop_size
     frames = torch.randint(256, (n_frames, size, size, 3), dtype=torch.uint8)
 
     def extraction(instead: _NoEncoder | None = None) -> float:
-        """Seconds; the index and the encoder are there before the clock starts."""
+        """Seconds of an extraction, without the time for the index and the encoder."""
         with tempfile.TemporaryDirectory() as store:
             data = settings.data.model_copy(update={"store": Path(store) / "rgb"})
             workspace = Workspace(settings.model_copy(update={"data": data}), progress=False)

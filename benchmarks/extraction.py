@@ -1,8 +1,8 @@
-"""What extraction spends its time on: `python benchmarks/extraction.py data.root=… [encoder.library=tiny …]`.
+"""Times of the parts of extraction: `python benchmarks/extraction.py data.root=… [encoder.library=tiny …]`.
 
-Decoding, flow and encoding are each timed alone, on one thread, over the same videos; then the whole extraction of rgb,
-and of rgb and flow in one pass, with the decoding processes that the program chooses. Rates are of sampled frames (T a
-video); every row is also given as a ratio to encoding alone, measured in the same run.
+Decoding, flow and encoding are each measured alone, on one thread, on the same videos; then the whole extraction of
+rgb, and of rgb and flow in one pass, with the default number of decoding processes. Rates are sampled frames (T per
+video) per second; each row also has the ratio to encoding alone, measured in the same run.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 
 def main() -> None:
-    """Measure and print a table; write it as JSON where asked."""
+    """Measure, print a table, and write JSON with `--json`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cfg", default="clips", help="config of the data, encoder and flow")
     parser.add_argument("--videos", type=int, default=100, help="videos to measure on, spread over the data set")
-    parser.add_argument("--repeats", type=int, default=3, help="the median of so many is printed")
+    parser.add_argument("--repeats", type=int, default=3, help="number of repeats, of which the median is printed")
     parser.add_argument("--json", type=Path, help="file for the numbers")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     arguments = parser.parse_args()
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def measure(settings, *, n_videos: int, repeats: int) -> dict[str, float]:
-    """Frames a second of each part, the median of some repeats."""
+    """Median frames per second of each part."""
     import cv2
     import torch
 

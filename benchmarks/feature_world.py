@@ -1,8 +1,8 @@
-"""A feature store to measure on: features drawn around the text of their class, as a frozen CLIP gives them.
+"""A feature store for measurements, with random features around the text of their class, similar to those of CLIP.
 
-A frame is the sum of its class's text, of what the class's videos share beside it, of the video's own and of the
-frame's own direction, all random. The shares are set so that the prompt selector is right for about 90 % of the queries
-of a 5-way episode, as it is on real data.
+A frame is the sum of random directions: the text of its class, one shared by the videos of the class, one of the video
+and one of the frame. With these shares the prompt selector is right for about 90 % of the queries of a 5-way episode,
+as on real data.
 """
 
 from dataclasses import dataclass
@@ -23,18 +23,18 @@ TEXT_SHARE, CLASS_SHARE, VIDEO_SHARE, FRAME_SHARE = 0.09, 0.22, 0.75, 0.5
 
 @dataclass(frozen=True)
 class FeatureWorld:
-    """Where the features lie, the class of each row, and the text (C, D) of the classes."""
+    """The folder of the store, the class of each row, and the text (C, D) of the classes."""
 
     folder: Path
     class_ids: np.ndarray
     class_text: Tensor
 
     def open(self) -> FeatureStore:
-        """The store."""
+        """The opened store."""
         return FeatureStore.open(self.folder)
 
     def sampler(self, *, n_way: int = 5, n_shot: int = 1, n_query: int = 1, seed: int = 0) -> EpisodeSampler:
-        """Episodes of all its classes."""
+        """A sampler of episodes of all classes."""
         names = [f"class {number}" for number in range(len(self.class_text))]
         return EpisodeSampler(
             self.class_ids, class_names=names, n_way=n_way, n_shot=n_shot, n_query=n_query, seed=seed, split="test"
@@ -47,8 +47,8 @@ def make_feature_world(
     """Write a store of `n_classes · n_videos` videos.
 
     Args:
-        folder: of the store; must not hold one yet.
-        n_videos: of each class.
+        folder: new folder of the store.
+        n_videos: videos per class.
     """
     generator = torch.Generator().manual_seed(seed)
 
@@ -73,7 +73,7 @@ def make_feature_world(
     for chunk in range(builder.n_chunks):
         claim = builder.try_claim(chunk)
         if claim is None:
-            raise RuntimeError(f"{folder} is being written by somebody else")
+            raise RuntimeError(f"{folder} is being written by another process")
         with claim:
             ids = torch.from_numpy(class_ids[claim.rows.start : claim.rows.stop])
             frames = TEXT_SHARE * text[ids, None] + CLASS_SHARE * shared[ids, None]

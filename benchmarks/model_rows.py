@@ -1,4 +1,4 @@
-"""The rows of `benchmarks/speed.py` about models: tests, alignment, a training step."""
+"""Rows of `benchmarks/speed.py` about models: tests, alignment, a training step."""
 
 import statistics
 
@@ -26,7 +26,7 @@ def bank_of(world: FeatureWorld) -> FeatureBank:
 
 
 def m2df(world: FeatureWorld) -> Method:
-    """CLIP-M2DF with PyTorch's own starting weights, seeded."""
+    """CLIP-M2DF with seeded random weights."""
     torch.manual_seed(0)
     model = build_model(method_settings("m2df"), feature_sizes={"rgb": D})
     model.set_training_classes(world.class_text)
@@ -42,7 +42,7 @@ def protocol(
     precision: str = "float32",
     repeats: int = 3,
 ) -> tuple[Timed, np.ndarray]:
-    """Test episodes from the store: opened, read, answered. Gives the time and the predictions."""
+    """Time and predictions of a test: the store is opened and read, and all episodes are answered."""
     model, predictions = m2df(world), []
 
     def work() -> None:
@@ -59,7 +59,7 @@ def protocol(
 
 
 def plain_protocol(world: FeatureWorld, *, n_shot: int, n_episodes: int = 24) -> Timed:
-    """Seconds that the plain version takes for one test episode."""
+    """Seconds per test episode of the plain version."""
     plain, bank = PlainM2df(m2df(world).eval()), bank_of(world)
     episode = bank.episode(world.sampler(n_shot=n_shot).batch(0, n_episodes))
     support, query, text = episode.support["rgb"], episode.query["rgb"], episode.class_text
@@ -73,7 +73,7 @@ def plain_protocol(world: FeatureWorld, *, n_shot: int, n_episodes: int = 24) ->
 
 
 def test_rows(world: FeatureWorld) -> list[Row]:
-    """The test protocol with CLIP-M2DF."""
+    """Time of the test protocol with CLIP-M2DF."""
     rows = []
     for n_shot, least_ratio, most_seconds in ((1, 25, 9.0), (5, 30, 13.0)):
         ours, predictions = protocol(world, n_shot=n_shot, precision="float32")
@@ -107,7 +107,7 @@ def test_rows(world: FeatureWorld) -> list[Row]:
 
 
 def baseline_row(world: FeatureWorld, *, n_episodes: int = N_EPISODES) -> Row:
-    """The test protocol with the `otam` baseline."""
+    """Time of the test protocol with the `otam` baseline."""
     model = build_model(method_settings("otam"), feature_sizes={"rgb": D})
 
     def work() -> None:
@@ -128,7 +128,7 @@ def baseline_row(world: FeatureWorld, *, n_episodes: int = N_EPISODES) -> Row:
 
 
 def alignment_row() -> Row:
-    """OTAM forward and backward, 16 episodes of 25 queries and 5 classes, both directions."""
+    """Time of OTAM forward and backward, 16 episodes of 25 queries and 5 classes, both directions."""
     cost = torch.rand(16, 25, 5, T, T, generator=torch.Generator().manual_seed(0)) * 2
 
     def work() -> None:
@@ -138,8 +138,8 @@ def alignment_row() -> Row:
         for episode in cost:
             leaf = episode.clone().requires_grad_()
             per_class = leaf.unbind(dim=1)
-            there = [one_way_otam(of_class, 0.5) + one_way_otam(of_class.mT, 0.5) for of_class in per_class]
-            torch.stack(there).sum().backward()
+            distances = [one_way_otam(of_class, 0.5) + one_way_otam(of_class.mT, 0.5) for of_class in per_class]
+            torch.stack(distances).sum().backward()
 
     ours, plain = timed(work, repeats=21, warm_up=3), timed(plain_work, repeats=3)
     ratio = plain.median / ours.median
@@ -148,7 +148,7 @@ def alignment_row() -> Row:
 
 
 def training_row(world: FeatureWorld) -> Row:
-    """A training step of 16 episodes of 25 queries; the limit is the matrix work at the machine's own rate."""
+    """Time of a training step of 16 episodes of 25 queries; the limit is its matrix work at the rate of the machine."""
     E, N, n_query = 16, 5, 5
     model = m2df(world).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
@@ -182,7 +182,7 @@ def training_row(world: FeatureWorld) -> Row:
 
     timed(work, repeats=2)
     seconds = []
-    for _ in range(7):  # the rate is taken between the steps: a machine's clock moves
+    for _ in range(7):  # the rate is measured between the steps, because the clock rate of the machine varies
         rates.append(matrix_rate())
         seconds += timed(work, repeats=1, warm_up=0).seconds
     ours = Timed(seconds)

@@ -1,8 +1,8 @@
-"""CLIP-M2DF as docs/methods.md states it, one episode at a time: the baseline of every speed and the tests' oracle.
+"""CLIP-M2DF as in docs/methods.md, section 2, one episode at a time: reference of speeds and oracle of the tests.
 
-It is written for reading, in the way in which published code of this field computes: every video of every episode goes
-through the model again, classes are compared one after the other, and the alignment is filled cell by cell. It takes
-weights and numbers from an `M2df`, and none of its code.
+It is written for readability, in the usual way of published code: every video of every episode is fused again, classes
+are compared one after the other, and the alignment is computed cell by cell. It uses the weights and settings of an
+`M2df`, and none of its code.
 """
 
 import math
@@ -20,7 +20,7 @@ VIEWS = ("local", "global")
 
 @dataclass(frozen=True)
 class PlainAnswer:
-    """What is said of one episode: logits (Q, N), per view logits and text similarities (Q, N), losses by name."""
+    """Output for one episode: logits (Q, N), logits and text similarities (Q, N) of each view, losses by name."""
 
     logits: Tensor
     view_logits: dict[str, Tensor]
@@ -29,7 +29,7 @@ class PlainAnswer:
 
 
 def cosine(x: Tensor, y: Tensor, eps: float = 0.01) -> Tensor:
-    """(A, D), (B, D) -> (A, B)."""
+    """Cosine similarities, (A, D), (B, D) -> (A, B)."""
     return x @ y.T / (x.norm(dim=-1)[:, None] * y.norm(dim=-1)[None, :] + eps)
 
 
@@ -60,8 +60,8 @@ def one_way_otam(cost: Tensor, temperature: float) -> Tensor:
 def otam(query: Tensor, prototype: Tensor, *, temperature: float = 0.5, directions: str = "both") -> Tensor:
     """Distance of queries (Q, T, D) to one class's prototype (T, D): (Q,)."""
     cost = torch.stack([1 - cosine(frames, prototype) for frames in query])
-    there = one_way_otam(cost, temperature)
-    return there if directions == "query_to_support" else there + one_way_otam(cost.transpose(1, 2), temperature)
+    distance = one_way_otam(cost, temperature)
+    return distance if directions == "query_to_support" else distance + one_way_otam(cost.mT, temperature)
 
 
 def otam_baseline(support: Tensor, query: Tensor) -> Tensor:
@@ -70,10 +70,10 @@ def otam_baseline(support: Tensor, query: Tensor) -> Tensor:
 
 
 class PlainM2df:
-    """CLIP-M2DF with another model's weights.
+    """CLIP-M2DF with the weights of another model.
 
     Args:
-        model: whose weights, numbers and mode (training or not) are taken, as they are when an episode comes.
+        model: its current weights, settings and mode (training or not) are used for each episode.
     """
 
     def __init__(self, model: M2df) -> None:
@@ -135,7 +135,7 @@ class PlainM2df:
         )
 
     def select(self, query: Tensor, class_text: Tensor, draws: Tensor | None) -> Tensor:
-        """The class whose prompt each query is given: (Q,)."""
+        """The class whose prompt each query receives: (Q,)."""
         selector = self.model.selector
         scores = []
         for frames in query:
@@ -159,7 +159,7 @@ class PlainM2df:
         return query_tokens
 
     def local_context(self, frames: Tensor) -> Tensor:
-        """LTCE."""
+        """LTCE: (B, T, D) -> (B, T, D)."""
         steps = frames.transpose(1, 2)
         for name in ("first", "second"):
             of = f"branches.local.context.{name}."
@@ -167,7 +167,7 @@ class PlainM2df:
         return steps.transpose(1, 2)
 
     def global_context(self, frames: Tensor) -> Tensor:
-        """GTCE: every step of every block, of which the last block's last step is used."""
+        """GTCE: (B, T, D) -> (B, T, D); computes every step of every block, and uses the last one."""
         steps = frames.transpose(1, 2)
         for number in range(3):
             hidden, dilation = steps, 2**number
@@ -176,7 +176,7 @@ class PlainM2df:
                 size = self.weights[of + "parametrizations.weight.original0"]
                 direction = self.weights[of + "parametrizations.weight.original1"]
                 weight = size * direction / direction.flatten(1).norm(dim=1)[:, None, None]
-                padded = functional.pad(hidden, (2 * dilation, 0))  # the past alone is seen
+                padded = functional.pad(hidden, (2 * dilation, 0))  # causal
                 hidden = functional.relu(
                     functional.conv1d(padded, weight, self.weights[of + "bias"], dilation=dilation)
                 )
@@ -195,9 +195,9 @@ class PlainM2df:
         size = D // attention.n_heads
         heads = []
         for head in range(attention.n_heads):
-            own = slice(head * size, (head + 1) * size)
-            scores = q[..., own] @ k[..., own].transpose(1, 2) / math.sqrt(size)
-            heads.append(scores.softmax(dim=-1) @ v[..., own])
+            part = slice(head * size, (head + 1) * size)
+            scores = q[..., part] @ k[..., part].transpose(1, 2) / math.sqrt(size)
+            heads.append(scores.softmax(dim=-1) @ v[..., part])
         project = (weights[of + "attention.project.weight"], weights[of + "attention.project.bias"])
         attended = self._drop(functional.linear(torch.cat(heads, dim=-1), *project), of + "attention.dropout")
         attended = attended + query_tokens

@@ -1,7 +1,7 @@
-"""How the cost grows with the size: `python benchmarks/sizes.py [--json F]`, about four minutes on 2 cores.
+"""Time of a test by its size: `python benchmarks/sizes.py [--json F]`, about four minutes on 2 cores.
 
-A test with CLIP-M2DF, D = 512, from 24 classes × 100 videos, T = 8, 5-way 1-shot, 2,000 episodes; one of these is
-changed at a time. Where the cost is linear, each added one costs the same, however many there are already.
+The test has CLIP-M2DF, D = 512, 24 classes × 100 videos, T = 8, 5-way 1-shot, 2,000 episodes; one of these is changed
+at a time. For a linear cost, `each added one` is constant.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SIZES = {
 
 
 def cost(what: str, size: int, folder: Path) -> Timed:
-    """Time of a test in which `what` has this size."""
+    """Time of a test in which `what` has the given size."""
     n_videos = size // 24 if what == "videos" else 100
     T = size if what == "T" else 8
     world = make_feature_world(folder / what / str(size), n_videos=n_videos, T=T)
@@ -40,7 +40,7 @@ def cost(what: str, size: int, folder: Path) -> Timed:
 
 
 def growth_table(numbers: list[dict[str, Any]]) -> str:
-    """A line per size; what each added one costs is seen from the size before it."""
+    """A table with a line per size; `each added one` is the difference to the line above per unit of size."""
     lines = []
     for before, row in zip([None, *numbers], numbers, strict=False):
         taken, added = Timed(row["seconds"]), ""
@@ -52,7 +52,7 @@ def growth_table(numbers: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Measure, print a table, write JSON where asked."""
+    """Measure, print a table, and write JSON with `--json`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, metavar="F", help="file for the numbers")
     parser.add_argument("--only", nargs="+", default=list(SIZES), choices=list(SIZES))

@@ -1,8 +1,8 @@
-"""What takes how long, as ratios measured in one run: `python benchmarks/speed.py [--json F] [--only NAME …]`.
+"""Speeds, and their ratios to a plain implementation: `python benchmarks/speed.py [--json F] [--only NAME …]`.
 
-The plain version (`benchmarks/plain.py`) does one episode at a time, class by class, cell by cell. It is timed on fewer
-episodes, on the same features, in turn with ours; rates are per episode. Each row is warmed up, and given as the median
-of its repeats with their spread. About four minutes on 2 cores; leave the machine alone meanwhile.
+The plain version (`benchmarks/plain.py`) computes one episode at a time, class by class, cell by cell. It is measured
+on fewer episodes with the same features, alternating with ours; ratios are per episode. Each row is the median of
+repeats after a warm-up, with their range. About four minutes on 2 idle cores.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from benchmarks.timing import Row, table
 
 
 def measure(names: list[str], folder: Path) -> list[Row]:
-    """The rows that are asked for, in their order."""
+    """The rows with the given names, or all rows."""
     world = make_feature_world(folder / "world", D=D, T=T)
     parts: dict[str, Callable[[], list[Row]]] = {
         "test": lambda: test_rows(world),
@@ -41,7 +41,7 @@ def measure(names: list[str], folder: Path) -> list[Row]:
         "help": lambda: [help_row()],
     }
     if unknown := set(names) - set(parts):
-        raise SystemExit(f"unknown rows {sorted(unknown)}; there are {', '.join(parts)}")
+        raise SystemExit(f"unknown rows {sorted(unknown)}; known: {', '.join(parts)}")
     rows = []
     for name in names or parts:
         print(f"measuring {name} …", file=sys.stderr, flush=True)
@@ -51,7 +51,7 @@ def measure(names: list[str], folder: Path) -> list[Row]:
 
 
 def machine() -> dict[str, object]:
-    """What was measured on."""
+    """Description of the machine and its software."""
     processor = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
@@ -70,7 +70,7 @@ def machine() -> dict[str, object]:
 
 
 def main() -> None:
-    """Measure, print a table, write JSON where asked."""
+    """Measure, print a table, and write JSON with `--json`; exit code 1 if a row misses its target."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, metavar="F", help="file for the numbers")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="test, baseline, alignment, training, …")

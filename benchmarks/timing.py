@@ -1,4 +1,4 @@
-"""Timing some work, and a table of what came out."""
+"""Repeated measurements of time, and a table of them."""
 
 import statistics
 import time
@@ -10,13 +10,13 @@ from mdmf.report.table import Table
 
 @dataclass(frozen=True)
 class Timed:
-    """Seconds of some repeats."""
+    """Seconds of repeated measurements."""
 
     seconds: list[float]
 
     @property
     def median(self) -> float:
-        """Of the seconds."""
+        """Median seconds."""
         return statistics.median(self.seconds)
 
     def __str__(self) -> str:
@@ -27,11 +27,11 @@ class Timed:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table."""
+    """One line of the table: a measurement, its target, and whether it was reached."""
 
     what: str
     ours: Timed
-    asked: str
+    target: str
     reached: bool
     plain: Timed | None = None
     ratio: float | None = None
@@ -39,7 +39,7 @@ class Row:
 
 
 def timed(work: Callable[[], object], *, repeats: int, warm_up: int = 1) -> Timed:
-    """Time some work."""
+    """Time of `work`, repeated after a warm-up."""
     for _ in range(warm_up):
         work()
     seconds = []
@@ -51,17 +51,17 @@ def timed(work: Callable[[], object], *, repeats: int, warm_up: int = 1) -> Time
 
 
 def table(rows: Sequence[Row]) -> str:
-    """What was asked and what was reached, a line per row."""
+    """A text table of the rows."""
     lines = [
         [
             row.what,
             str(row.ours),
             "" if row.plain is None else str(row.plain),
             "" if row.ratio is None else f"{row.ratio:.3g}x",
-            row.asked,
+            row.target,
             "yes" if row.reached else "NO",
         ]
         for row in rows
     ]
-    header = ["what", "ours: median (range)", "plain, one episode", "ratio", "asked", "reached"]
+    header = ["what", "ours: median (range)", "plain, one episode", "ratio", "target", "reached"]
     return Table("timing", "", header, lines).text()

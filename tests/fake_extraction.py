@@ -151,10 +151,3 @@ def fake_builder(folder: Path, source: str, records: Sequence[VideoRecord]) -> S
     settings = fake_flow_settings() if source == "flow" else fake_settings()
     own = folder.with_name(folder.name + "_flow") if source == "flow" else folder
     return StoreBuilder.create_or_open(own, settings=settings, records=records)
-
-
-if __name__ == "__main__":
-    import sys
-
-    folder, log, n_videos, seconds, n_workers, *sources = sys.argv[1:]
-    run_extraction(Path(folder), Path(log), int(n_videos), float(seconds), int(n_workers), sources or ("rgb",))

@@ -4,19 +4,21 @@ import contextlib
 import io
 import json
 import os
+import runpy
 import shutil
 import signal
-import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import start_process
 
 from mdmf.cli import main
-from mdmf.shapes.world import SHAPES_SPLIT, write_shapes_world
+from mdmf.shapes.world import SHAPES_SPLIT
 
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
 SMALL = [
@@ -28,12 +30,9 @@ SMALL = [
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory) -> Path:
-    """Two videos of each class of the embedded world, in the layout of anybody's folder of clips."""
-    root = tmp_path_factory.mktemp("world") / "videos"
-    write_shapes_world(root, n_videos_per_class=2, n_workers=1, progress=False)
-    (root / "world.json").unlink()
-    return root
+def world(shapes_world) -> Path:
+    """Videos of twenty classes, two of each."""
+    return shapes_world
 
 
 @pytest.fixture
@@ -95,7 +94,7 @@ def flows(world, tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("disk") / "flows"
     for number, folder in enumerate(sorted(path for path in world.iterdir() if path.is_dir())):
         (root / folder.name).mkdir(parents=True)
-        angle = 2 * np.pi * number / 40
+        angle = 2 * np.pi * number / 20
         for video in folder.iterdir():
             flow = np.zeros((27, 12, 12, 2), dtype=np.float32)
             flow[:, 2:8, 3:9] = 4 * np.array([np.cos(angle), np.sin(angle)])
@@ -113,18 +112,21 @@ def error_of(capsys, command: str, *arguments: str) -> str:
     return said
 
 
-def test_from_videos_to_a_table_and_again_from_the_run(world, place):
-    """The scripts themselves, as a user calls them."""
-    arguments = small(world, "evaluation.baselines=[zero_shot, otam]")
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+def run_script(name: str, words: Sequence[str], place: Path) -> None:
+    """A script of tools/, as if it were started in `place`; what it prints is in `place`/printed.txt."""
+    os.chdir(place)
+    sys.argv = [name, *words]
+    with Path("printed.txt").open("w") as printed, contextlib.redirect_stdout(printed):
+        runpy.run_path(str(TOOLS / name), run_name="__main__")
 
-    def call(tool: str, *more: str) -> str:
-        command = [sys.executable, str(TOOLS / tool), *more, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=place, env=environment, timeout=240)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
 
-    said = call("train.py", "--cfg", "configs/clips.yaml")
+def test_from_videos_to_a_table_and_again_from_the_run(world, place, monkeypatch):
+    """The scripts themselves, as a user calls them; the second one in another process, which finds the features."""
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    words = ["--cfg", "configs/clips.yaml", *small(world, "evaluation.baselines=[zero_shot, otam]")]
+    with pytest.raises(SystemExit, match="0"):
+        run_script("train.py", words, place)
+    said = (place / "printed.txt").read_text()
     run = place / "runs" / "clips"
     result = json.loads((run / "test_5way_1shot_30episodes.json").read_text())
     assert set(result["models"]) == {"zero_shot", "otam", "m2df"}
@@ -135,9 +137,13 @@ def test_from_videos_to_a_table_and_again_from_the_run(world, place):
         assert (run / file).is_file()
     assert f"run folder: {run.relative_to(place)}" in said
 
-    arguments = ["evaluation.n_episodes=20", "evaluation.n_way=3"]
-    again = call("test.py", "--run", str(run))
-    assert "3-way 1-shot; 20 episodes" in again
+    stores = {path: path.stat().st_mtime_ns for path in (place / "stores").iterdir()}
+    words = ["--run", str(run), "evaluation.n_episodes=20", "evaluation.n_way=3"]
+    process = start_process(run_script, "test.py", words, place)
+    process.join(timeout=240)
+    assert process.exitcode == 0
+    assert "3-way 1-shot; 20 episodes" in (place / "printed.txt").read_text()
+    assert {path: path.stat().st_mtime_ns for path in (place / "stores").iterdir()} == stores
     assert (run / "test_3way_1shot_20episodes_episodes.npz").is_file()
 
 
@@ -161,19 +167,19 @@ def test_the_saved_answers_give_the_table_again(world, store, place):
 
 def test_killed_training_goes_on_with_resume_to_the_same_weights(world, store, place):
     """The real command, killed as soon as its first state is on disk."""
-    more = ["training.n_steps=40", "training.log_every=1", "training.n_threads=1", "evaluation.after_training=false"]
+    more = ["training.n_steps=24", "training.log_every=1", "training.n_threads=1", "evaluation.after_training=false"]
     arguments = small(world, *more, store=store)
     assert main(["train", "--cfg", "clips", "--quiet", *arguments, "output.name=whole"]) == 0
-    command = [sys.executable, str(TOOLS / "train.py"), "--cfg", "clips", "--quiet", "--resume", *arguments]
-    process = subprocess.Popen([*command, "output.name=killed"], cwd=place)
+    resumed = ["--cfg", "clips", "--quiet", "--resume", *arguments, "output.name=killed"]
+    process = start_process(run_script, "train.py", resumed, place)
     state = place / "runs/killed/last/state.pt"
-    started = time.perf_counter()
-    while not state.is_file() and process.poll() is None and time.perf_counter() - started < 120:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    while not state.is_file() and process.is_alive():
+        time.sleep(0.005)
+    process.kill()
+    process.join(timeout=60)
+    assert process.exitcode == -signal.SIGKILL
     assert not (place / "runs/killed/training.json").exists()
-    subprocess.run([*command, "output.name=killed"], cwd=place, check=True, timeout=240)
+    assert main(["train", *resumed]) == 0
     whole, killed = ((place / f"runs/{name}/best.safetensors").read_bytes() for name in ("whole", "killed"))
     assert whole == killed
     assert not (place / "runs/killed-2").exists()
@@ -368,7 +374,7 @@ class TestTwoSources:
         arguments = small(world, *trained_on_both.stores, *FLOW, "model.name=amfar")
         assert main(["extract", "--cfg", "clips", "--quiet", *arguments]) == 0
         said = capsys.readouterr().out
-        assert "80 were there already" in said
+        assert "40 were there already" in said
         for source, where in zip(("rgb", "flow"), trained_on_both.stores, strict=True):
             assert f"feature store of {source}: {where.split('=')[1]}" in said
 
@@ -401,6 +407,15 @@ class TestTwoSources:
         assert "model.hidden_size: unknown setting" in said
 
 
+@pytest.fixture
+def few(world, place) -> list[str]:
+    """Words that read five classes from `place`/videos, all of them as test classes."""
+    for name in SHAPES_SPLIT["test"][:5]:
+        shutil.copytree(world / name, place / "videos" / name)
+    all_test = ["data.class_split=random", "data.split_fractions=[0,0,1]", "model.name=prototype"]
+    return small(place / "videos", *all_test)
+
+
 class TestBadInput:
     """Each answer names the thing and says what to do; nothing is lost."""
 
@@ -425,22 +440,21 @@ class TestBadInput:
         assert "class 'scatter' of split 'test' has 1 usable videos, needs n_shot + n_query = 2" in said
         assert "lower n_shot or n_query, or drop the class" in said
 
-    def test_bad_videos_are_marked_with_their_reason_and_counted(self, world, place, capsys):
-        shutil.copytree(world, place / "videos")
-        good = (place / "videos/grow/000.mp4").read_bytes()
-        (place / "videos/grow/text.mp4").write_text("this is no video")
-        (place / "videos/grow/cut.mp4").write_bytes(good[: len(good) // 2])
-        (place / "videos/grow/empty.mp4").write_bytes(b"")
-        assert main(["extract", "--cfg", "clips", "--quiet", *small(place / "videos")]) == 0
+    def test_bad_videos_are_marked_with_their_reason_and_counted(self, few, place, capsys):
+        good = (place / "videos/gather/000.mp4").read_bytes()
+        (place / "videos/gather/text.mp4").write_text("this is no video")
+        (place / "videos/gather/cut.mp4").write_bytes(good[: len(good) // 2])
+        (place / "videos/gather/empty.mp4").write_bytes(b"")
+        assert main(["extract", "--cfg", "clips", "--quiet", *few]) == 0
         said = capsys.readouterr().out
         assert "3 bad" in said
         for name in ("text", "cut", "empty"):
-            assert f"bad: grow/{name}.mp4: " in said
+            assert f"bad: gather/{name}.mp4: " in said
 
-    def test_short_videos_follow_the_named_policy(self, world, place, capsys):
-        more = ["frames.n_frames=64", "model.name=prototype"]
-        assert main(["test", "--cfg", "clips", "--quiet", *small(world, *more)]) == 0
-        said = error_of(capsys, "test", "--cfg", "clips", *small(world, *more, "frames.short_videos=refuse"))
+    def test_short_videos_follow_the_named_policy(self, few, capsys):
+        long = [*few, "frames.n_frames=64"]
+        assert main(["test", "--cfg", "clips", "--quiet", *long]) == 0
+        said = error_of(capsys, "test", "--cfg", "clips", *long, "frames.short_videos=refuse")
         assert "64" in said
 
     def test_prompts_that_miss_a_class(self, world, store, place, capsys):
@@ -502,11 +516,10 @@ class TestBadInput:
             assert "delete" in said
             shutil.copy(store / name, copy / name)
 
-    def test_a_dangling_link_is_a_bad_video_not_the_end(self, world, place, capsys):
-        shutil.copytree(world, place / "videos")
-        (place / "videos/grow/link.mp4").symlink_to(place / "nowhere.mp4")
-        assert main(["extract", "--cfg", "clips", "--quiet", *small(place / "videos")]) == 0
-        assert "bad: grow/link.mp4: " in capsys.readouterr().out
+    def test_a_dangling_link_is_a_bad_video_not_the_end(self, few, place, capsys):
+        (place / "videos/gather/link.mp4").symlink_to(place / "nowhere.mp4")
+        assert main(["extract", "--cfg", "clips", "--quiet", *few]) == 0
+        assert "bad: gather/link.mp4: " in capsys.readouterr().out
 
     def test_output_that_cannot_be_written_is_said_before_any_work(self, world, place, capsys):
         (place / "taken").touch()
@@ -527,7 +540,7 @@ class TestBadInput:
 
     def test_too_many_ways(self, world, store, place, capsys):
         said = error_of(capsys, "train", "--cfg", "clips", *small(world, "episode.n_way=30", store=store))
-        assert "has 24 classes, needs n_way = 30; lower n_way (episode.n_way)" in said
+        assert "has 5 classes, needs n_way = 30; lower n_way (episode.n_way)" in said
 
     def test_groups_that_are_not_known(self, world, store, place, capsys):
         new = place / "new_store"

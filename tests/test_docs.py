@@ -1,4 +1,4 @@
-"""What the documents say can be done: links, commands, options, settings and the examples of the guides."""
+"""Links, commands, options, settings and examples of the documents are valid."""
 
 import ast
 import importlib
@@ -19,7 +19,6 @@ from mdmf.commands import COMMANDS
 from mdmf.config import find_config, load_settings, setting_names
 from mdmf.registry import METHODS, SOURCE_KINDS
 from mdmf.resources import shipped_folder
-from mdmf.shapes.world import write_shapes_world
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -33,21 +32,17 @@ FILE_NAME = re.compile(r"# (\S+\.(?:py|yaml))\n")  # first line of a block that 
 SETTINGS = {name for name, _ in setting_names()} | {"data.config"}
 SETTINGS |= {f"model.{key}" for name in METHODS for key in METHODS[name].settings.model_fields}
 SOURCE_SETTINGS = {name for kind in SOURCE_KINDS for name, _ in setting_names(SOURCE_KINDS[kind])}  # below its name
-OPEN_SETTINGS = (
-    "model.options.",
-    "model.of.",
-    "model.alphas.",
-    "data.lists.",
-)  # dictionaries: their keys are the user's
+# Dictionaries, whose keys are chosen by the user.
+OPEN_SETTINGS = ("model.options.", "model.of.", "model.alphas.", "data.lists.")
 
 
 @dataclass(frozen=True)
 class Document:
-    """One document, taken apart.
+    """The parts of a document.
 
     Attributes:
         blocks: (language, text) of the fenced blocks.
-        spans: what stands between backquotes in the text around them, on one line each.
+        spans: inline code outside the blocks, each on one line.
     """
 
     path: Path
@@ -64,24 +59,24 @@ class Document:
 
     @property
     def files(self) -> dict[str, str]:
-        """File name -> text, of the blocks that begin with `# name.py`."""
+        """File name -> text of the blocks that begin with `# name.py`."""
         named = [(FILE_NAME.match(body), body) for _, body in self.blocks]
-        return {found[1]: body for found, body in named if found}
+        return {match[1]: body for match, body in named if match}
 
     @property
     def commands(self) -> list[list[str]]:
-        """The words of every line of a block without a language; without comments and variables in front."""
+        """The words of each command in shell blocks, without comments and leading variables."""
         texts = [body for language, body in self.blocks if language in ("", "bash", "sh")]
         return [words for text in texts for words in command_lines(text)]
 
     @property
     def mentioned(self) -> list[list[str]]:
-        """The same of the text's own code, where placeholders may stand."""
+        """The words of each command in inline code, possibly with placeholders."""
         return [words for span in self.spans if "tools/" in span for words in command_lines(span)]
 
 
 def command_lines(text: str) -> list[list[str]]:
-    """Commands of the project, as a shell would take them apart."""
+    """Commands of the project, split like in a shell."""
     commands = []
     for line in re.split(r"\n|&&", text.replace("\\\n", " ")):
         if not re.search(r"\b(tools|benchmarks)/\w+\.py|^\s*mdmf ", line):
@@ -94,13 +89,13 @@ def command_lines(text: str) -> list[list[str]]:
 
 
 def braces(word: str) -> list[str]:
-    """`a{b,c}` as a shell would write it out; a setting's own braces stay."""
-    found = re.fullmatch(r"([^{}=]*)\{([^{}:\s]+,[^{}:\s]*)\}([^{}]*)", word)
-    return [f"{found[1]}{each}{found[3]}" for each in found[2].split(",")] if found else [word]
+    """`a{b,c}` expanded like in a shell; braces in the value of a setting are kept."""
+    match = re.fullmatch(r"([^{}=]*)\{([^{}:\s]+,[^{}:\s]*)\}([^{}]*)", word)
+    return [f"{match[1]}{each}{match[3]}" for each in match[2].split(",")] if match else [word]
 
 
 def script_of(words: list[str]) -> tuple[str, list[str]]:
-    """The script (`tools/train.py`) and what it is given."""
+    """The script (`tools/train.py`) and its arguments."""
     if words[0] == "mdmf":
         return f"tools/{words[1].replace('-', '_')}.py", words[2:]
     place = next(i for i, word in enumerate(words) if re.fullmatch(r"(tools|benchmarks)/\w+\.py", word))
@@ -108,7 +103,7 @@ def script_of(words: list[str]) -> tuple[str, list[str]]:
 
 
 def command_of(script: str) -> str | None:
-    """The command behind a script; None for a script of its own."""
+    """The command of a script; None for other scripts."""
     name = Path(script).stem.replace("_", "-")
     return name if script.startswith("tools/") and name in COMMANDS else None
 
@@ -130,7 +125,7 @@ def check_config(name: str, document: Document) -> None:
 
 
 def check_words(words: list[str], document: Document) -> None:
-    """The script is there, its options are options, its configs are configs and its settings are settings."""
+    """Check that the script, its options and its configs exist."""
     script, given = script_of(words)
     assert (ROOT / script).is_file(), f"{script} in {document.path}"
     command = command_of(script)
@@ -179,16 +174,16 @@ def test_settings_in_commands_and_text_exist(name):
     texts = [word for words in document.commands for word in words]
     texts += [word for span in document.spans for word in span.split()]
     for text in texts:
-        found = OVERRIDE.match(text.strip("'[]"))
-        if found and not found[1].startswith(OPEN_SETTINGS):
-            section, _, rest = found[1].partition(".")
+        match = OVERRIDE.match(text.strip("'[]"))
+        if match and not match[1].startswith(OPEN_SETTINGS):
+            section, _, rest = match[1].partition(".")
             of_source = section == "sources" and rest.partition(".")[2] in SOURCE_SETTINGS
-            assert of_source or found[1] in SETTINGS, f"{name}: {text}"
+            assert of_source or match[1] in SETTINGS, f"{name}: {text}"
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_commands_in_blocks_are_understood(name, monkeypatch, tmp_path):
-    """Options have the form that the parser wants, and every value is possible."""
+    """The parser accepts the options, and the settings accept the values."""
     document = Document.read(ROOT / name)
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     for file, text in document.files.items():
@@ -203,11 +198,11 @@ def test_commands_in_blocks_are_understood(name, monkeypatch, tmp_path):
         words_of_options = [word for word in given if word not in overrides]
         if "--help" in words_of_options:
             continue
-        with redirect_stderr(io.StringIO()) as said:
+        with redirect_stderr(io.StringIO()) as errors:
             try:
                 arguments, unknown = _parser().parse_known_args([command, *words_of_options])
             except SystemExit:
-                pytest.fail(f"{name}: {' '.join(words)}: {said.getvalue()}")
+                pytest.fail(f"{name}: {' '.join(words)}: {errors.getvalue()}")
         assert not unknown, f"{name}: {unknown}"
         configs = getattr(arguments, "cfg", None) or []
         for config in [configs] if isinstance(configs, str) else configs:
@@ -227,29 +222,31 @@ def test_python_blocks_import_what_there_is(name):
 
 
 SHORT = [
-    *("data.root=world", "data.kind=folder", "data.n_workers=0", "episode.n_query=1", "evaluation.n_episodes=20"),
-    *("training.n_steps=2", "training.episodes_per_step=2", "training.validate_every=1"),
-    *("training.validation_episodes=4", "training.device=cpu", "encoder.device=cpu", "--quiet"),
+    "data.root=world",
+    "data.kind=folder",
+    "data.n_workers=0",
+    "episode.n_query=1",
+    "evaluation.n_episodes=20",
+    "training.n_steps=2",
+    "training.episodes_per_step=2",
+    "training.validate_every=1",
+    "training.validation_episodes=4",
+    "training.device=cpu",
+    "encoder.device=cpu",
+    "--quiet",
 ]
 
 SMALLEST_TEST = ["evaluation.n_way=2", "evaluation.n_shot=1", "evaluation.n_episodes=20", "--quiet"]
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("world")
-    write_shapes_world(root, n_videos_per_class=2, n_workers=1, progress=False)
-    return root
-
-
 @pytest.mark.parametrize("guide", ["own_encoder", "own_method"])
-def test_a_guide_can_be_followed(guide, world, tmp_path, monkeypatch, capsys):
-    """Its files are written down, its commands run on a small world, then its other Python blocks."""
+def test_a_guide_can_be_followed(guide, shapes_world, tmp_path, monkeypatch, capsys):
+    """The files of the guide are written, then its commands run on a small world, then its other Python blocks."""
     document = Document.read(ROOT / "docs" / "guides" / f"{guide}.md")
     assert document.files
     for name, text in document.files.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    (tmp_path / "world").symlink_to(world)
+    (tmp_path / "world").symlink_to(shapes_world)
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
@@ -276,4 +273,4 @@ def test_a_guide_can_be_followed(guide, world, tmp_path, monkeypatch, capsys):
         for module in modules:
             sys.modules.pop(module, None)
     assert followed == ["train", "test"]
-    assert len(list(tmp_path.glob("runs/*/test_*.json"))) == 2  # after training, and asked for
+    assert len(list(tmp_path.glob("runs/*/test_*.json"))) == 2  # after training, and by the test command

@@ -1,9 +1,9 @@
-"""`python tools/check_data.py …` is `mdmf check-data …`, from a checkout."""
+"""`mdmf check-data` from a checkout: `python tools/check_data.py …`."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also where only the requirements are installed
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without an installed mdmf
 
 from mdmf.cli import main
 

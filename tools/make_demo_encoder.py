@@ -1,18 +1,18 @@
-"""Make the tiny CLIP of the demo again: `python tools/make_demo_encoder.py` (see mdmf/encoders/tiny/README.md)."""
+"""Train the tiny CLIP of the demo: `python tools/make_demo_encoder.py` (see mdmf/encoders/tiny/README.md)."""
 
 import argparse
 import json
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also where only the requirements are installed
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without an installed mdmf
 
 
 def main() -> None:
-    """Read the options, train, and print what was reached."""
+    """Train the encoder and print its record."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, help="folder of the weights; default: that of the shipped ones")
-    parser.add_argument("--steps", type=int, help="training steps; default: those of the shipped encoder")
+    parser.add_argument("--out", type=Path, help="folder of the weights; default: the folder of the included encoder")
+    parser.add_argument("--steps", type=int, help="training steps; default: as for the included encoder")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     from mdmf.resources import resource_folder

@@ -1,9 +1,9 @@
-"""`python tools/methods.py …` is `mdmf methods …`, from a checkout."""
+"""`mdmf methods` from a checkout: `python tools/methods.py …`."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also where only the requirements are installed
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without an installed mdmf
 
 from mdmf.cli import main
 

@@ -1,9 +1,9 @@
-"""`python tools/robustness.py …` is `mdmf robustness …`, from a checkout."""
+"""`mdmf robustness` from a checkout: `python tools/robustness.py …`."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also where only the requirements are installed
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without an installed mdmf
 
 from mdmf.cli import main
 

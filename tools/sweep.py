@@ -1,9 +1,9 @@
-"""`python tools/sweep.py …` is `mdmf sweep …`, from a checkout."""
+"""`mdmf sweep` from a checkout: `python tools/sweep.py …`."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also where only the requirements are installed
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without an installed mdmf
 
 from mdmf.cli import main
 

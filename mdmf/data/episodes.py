@@ -1,7 +1,7 @@
-"""Episodes: which videos form few-shot task number i: a function of (seed, split, i) alone.
+"""Episodes: the videos of few-shot task i, as a function of (seed, split, i) alone.
 
-Every episode takes the same number of draws from a counter-based stream (Philox), so episode i is one jump away:
-`sampler[i]` needs no history, and a batch is one block of numbers, whatever the worker or process count.
+Every episode uses the same number of values of a counter-based stream (Philox): `sampler[i]` needs no earlier episode,
+a batch is one block of the stream, and results do not depend on the number of workers or processes.
 """
 
 from collections.abc import Sequence
@@ -11,16 +11,20 @@ from typing import Self
 
 import numpy as np
 
-_WORDS_PER_COUNT = 4  # a Philox counter step gives four 64-bit words
+_WORDS_PER_COUNT = 4  # 64-bit words per step of the Philox counter
 
 
 @dataclass(frozen=True)
 class EpisodeRows:
     """A batch of episodes as row numbers of the video table.
 
-    class_ids (E, N): index in the split's class list; support_rows (E, N, K) and query_rows (E, Q); query_labels
-    (E, Q), 0..N-1, queries in class order; *_variants: which stored variant of each video, shaped like the rows;
-    query_draws (E, Q): a uniform number in [0, 1) for each query.
+    Attributes:
+        class_ids: (E, N), index in the class list of the split.
+        support_rows: (E, N, K).
+        query_rows: (E, Q), queries in class order.
+        query_labels: (E, Q), 0..N-1.
+        support_variants, query_variants: index of the stored variant of each video, shaped like the rows.
+        query_draws: (E, Q), a uniform number in [0, 1) for each query.
     """
 
     class_ids: np.ndarray
@@ -35,7 +39,7 @@ class EpisodeRows:
         return len(self.class_ids)
 
     def part(self, start: int, stop: int) -> Self:
-        """Episodes start … stop - 1 of these."""
+        """Episodes start … stop - 1 of the batch."""
         return type(self)(*(getattr(self, field.name)[start:stop] for field in fields(self)))
 
 
@@ -44,12 +48,12 @@ def _stream_key(seed: int, split: str) -> np.ndarray:
 
 
 def _below(words: np.ndarray, bound: np.ndarray | int) -> np.ndarray:
-    """Uniform integers in [0, bound) from 64-bit words, by integers alone: the same on every machine."""
+    """Uniform integers in [0, bound) from 64-bit words, by integer arithmetic: the same on every machine."""
     return (((words >> np.uint64(32)) * np.asarray(bound, dtype=np.uint64)) >> np.uint64(32)).astype(np.int64)
 
 
 def _below_outside(words: np.ndarray, bound: np.ndarray | int, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Uniform integers in [0, bound) that lie in none of the excluded ranges.
+    """Uniform integers in [0, bound) outside the excluded ranges.
 
     Args:
         words: (...) 64-bit words.
@@ -69,28 +73,38 @@ def _below_outside(words: np.ndarray, bound: np.ndarray | int, starts: np.ndarra
 
 
 def _distinct(words: np.ndarray, bound: np.ndarray | int) -> np.ndarray:
-    """Draw without replacement: words (..., M) -> (..., M) distinct integers in [0, bound)."""
+    """Draws without replacement: words (..., M) -> distinct integers (..., M) in [0, bound)."""
     chosen = np.empty(words.shape, dtype=np.int64)
     for m in range(words.shape[-1]):
-        taken = chosen[..., :m]
-        chosen[..., m] = _below_outside(words[..., m], bound, taken, np.ones_like(taken))
+        earlier = chosen[..., :m]
+        chosen[..., m] = _below_outside(words[..., m], bound, earlier, np.ones_like(earlier))
     return chosen
 
 
+@dataclass(frozen=True)
+class EpisodeRequest:
+    """The size of episodes, and the seed of their stream: N, K, queries per class."""
+
+    n_way: int
+    n_shot: int
+    n_query: int
+    seed: int = 0
+
+
 class EpisodeSampler:
-    """Draws episodes from the videos of one split.
+    """Samples episodes from the videos of one split.
 
     Args:
-        class_ids: (V,), for each row of the video table the index of its class in the split, -1 for a video that is
-            not of this split or cannot be used.
-        class_names: the split's classes in order.
+        class_ids: (V,), index of the class of each row of the video table; -1 for videos of other splits and videos
+            that cannot be used.
+        class_names: the classes of the split in order.
         n_way, n_shot, n_query: N, K and queries per class.
-        seed, split: what the stream of episodes is a function of.
-        groups: (V,) group numbers; given, no group is in both support and query of a class.
-        n_variants: stored variants to draw from; 1 takes the test view.
+        seed, split: seed and name of the stream of episodes.
+        groups: (V,) group numbers: no group is in both support and query of a class; None: no such rule.
+        n_variants: number of stored variants to sample from; with 1, always the test view.
 
     Raises:
-        ValueError: if an episode cannot be drawn, naming every class that is too small.
+        ValueError: if a class has too few videos, or the split too few classes; the message lists the classes.
     """
 
     def __init__(
@@ -121,7 +135,7 @@ class EpisodeSampler:
         self._words_per_episode = -(-n_words // _WORDS_PER_COUNT) * _WORDS_PER_COUNT
 
     def _group_ranges(self, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """For each usable video, in class order: where its group starts within the class, and the group's size."""
+        """Start within the class, and size, of the group of each usable video, in class order."""
         classes = np.repeat(np.arange(len(self._n_videos)), self._n_videos)
         is_first = np.ones(len(groups), dtype=bool)
         is_first[1:] = (groups[1:] != groups[:-1]) | (classes[1:] != classes[:-1])
@@ -149,7 +163,7 @@ class EpisodeSampler:
             raise ValueError("\n  ".join(problems[:10]) + more + "\n  lower n_shot or n_query, or drop the class")
 
     def _group_problems(self, group_starts: np.ndarray, group_sizes: np.ndarray) -> list[str]:
-        """Classes in which some choice of support leaves too few videos of other groups."""
+        """Messages about classes in which some support leaves too few videos of other groups."""
         problems = []
         for name, start, n_videos in zip(self.class_names, self._offsets, self._n_videos, strict=True):
             block = slice(start, start + n_videos)
@@ -167,7 +181,7 @@ class EpisodeSampler:
         return self.batch(index, 1)
 
     def batch(self, start: int, count: int) -> EpisodeRows:
-        """Episodes start … start + count - 1, by one jump in the stream.
+        """Episodes start … start + count - 1.
 
         Raises:
             ValueError: for a negative start or count.
@@ -203,7 +217,7 @@ class EpisodeSampler:
     def _draw_videos(
         self, class_ids: np.ndarray, support_words: np.ndarray, query_words: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of support (E, N, K) and query (E, N, n_query) videos, all different within an episode."""
+        """Rows of support (E, N, K) and query (E, N, n_query) videos, distinct within an episode."""
         n_videos, offsets = self._n_videos[class_ids], self._offsets[class_ids][..., None]
         support = _distinct(support_words, n_videos)  # positions within the class
         starts: np.ndarray

@@ -1,4 +1,4 @@
-"""One interface for every frozen encoder: `load_encoder` gives a FrozenEncoder by the name of its library."""
+"""Frozen encoders by the name of their library: `load_encoder`."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def load_encoder(
     """Load a frozen encoder.
 
     Args:
-        library: `open_clip`; `transformers`; `tiny`, the encoder that ships with mdmf; or `module`, the user's own.
-        model: what the library calls it: `ViT-B-16-quickgelu` or a `.json` configuration for `open_clip`, a model id or
+        library: `open_clip`; `transformers`; `tiny`, the encoder included in mdmf; or `module`, a user's encoder.
+        model: its name in the library: `ViT-B-16-quickgelu` or a `.json` configuration for `open_clip`, a model id or
             folder for `transformers`, `tiny_clip` or empty for `tiny`, `package.module:factory` for `module`.
         weights: a tag of the model (`openai`), the path of a .safetensors or torch file, or `random`. `transformers`
-            and `tiny` also have their own weights: `pretrained` and `shipped`, both the default.
-        device: where it runs.
-        precision: `float32`, `bfloat16`, `float16`; `auto` takes float32 for small models and where the hardware has
-            no 16-bit arithmetic.
-        seed: of random weights.
-        allow_code: whether `module` may import and run what `model` names.
+            also has `pretrained`, `tiny` has `shipped`; these are their defaults.
+        device: device of the model.
+        precision: `float32`, `bfloat16`, `float16`; `auto` is float32 for small models and on hardware without 16-bit
+            arithmetic.
+        seed: seed of random weights.
+        allow_code: whether `module` may import and run the code that `model` names.
 
     Raises:
-        ValueError: for a setting that cannot be, naming what can.
-        FileNotFoundError: for missing files, or published weights that cannot be had; says the ways out.
+        ValueError: for an impossible setting; the message lists the possible ones.
+        FileNotFoundError: for missing files, or published weights that are not available; the message lists remedies.
     """
     if library not in LIBRARIES:
         raise ValueError(f"encoder library must be one of {', '.join(LIBRARIES)}, got {library!r}")
@@ -49,7 +49,7 @@ def load_encoder(
         raise ValueError(f"precision must be 'auto' or one of {sorted(PRECISIONS)}, got {precision!r}")
     if library == "module":
         return _load_module(model, weights, device=device, precision=precision, allow_code=allow_code)
-    # Importing these libraries takes seconds: each is imported when it is asked for.
+    # Importing these libraries takes seconds, so each is imported only if it is used.
     if library == "tiny":
         from mdmf.encoders.open_clip_described import load_tiny
 
@@ -72,7 +72,7 @@ def load_encoder(
 def _load_module(
     model: str, weights: str, *, device: str | torch.device, precision: str, allow_code: bool
 ) -> FrozenEncoder:
-    """The encoder that a user's factory makes, checked to be one."""
+    """The encoder that a user's factory returns, checked."""
     factory = own_factory(model, what="an encoder", setting="encoder.library=module", allow_code=allow_code)
     encoder = factory(device=device, precision=precision, weights=weights)
     _check_encoder(encoder, model)
@@ -80,27 +80,31 @@ def _load_module(
 
 
 def _check_encoder(encoder: Any, model: str) -> None:
-    """Check a user's encoder once, here, instead of failing in the middle of an extraction."""
+    """Check a user's encoder here, so that it does not fail in the middle of an extraction.
+
+    Raises:
+        ValueError: listing missing attributes, or for features that are not float32 of shape (B, feature_size).
+    """
     identity = getattr(encoder, "identity", None)
-    is_text = isinstance(identity, dict) and all(isinstance(identity.get(key), str) for key in IDENTITY_KEYS)
-    problems = {
-        f"identity: a dict of strings with {', '.join(IDENTITY_KEYS)}": is_text,
+    has_names = isinstance(identity, dict) and all(isinstance(identity.get(key), str) for key in IDENTITY_KEYS)
+    requirements = {
+        f"identity: a dict of strings with {', '.join(IDENTITY_KEYS)}": has_names,
         "preprocess: an mdmf.structures.Preprocess": isinstance(getattr(encoder, "preprocess", None), Preprocess),
         "feature_size: an int": isinstance(getattr(encoder, "feature_size", None), int),
         "logit_scale: a float": isinstance(getattr(encoder, "logit_scale", None), float),
         "encode_images: a function": callable(getattr(encoder, "encode_images", None)),
         "encode_texts: a function": callable(getattr(encoder, "encode_texts", None)),
     }
-    missing = [text for text, is_right in problems.items() if not is_right]
+    missing = [requirement for requirement, is_met in requirements.items() if not is_met]
     if missing:
         raise ValueError(
-            f"{model!r} made a {type(encoder).__name__}, which is no encoder; it needs {'; '.join(missing)}"
+            f"{model!r} returned a {type(encoder).__name__}, which is no encoder; it needs {'; '.join(missing)}"
         )
     size = encoder.preprocess.crop_size
     features = encoder.encode_images(torch.zeros(2, size, size, 3, dtype=torch.uint8))
     expected = (2, encoder.feature_size)
     if tuple(features.shape) != expected or features.dtype != torch.float32:
         raise ValueError(
-            f"encode_images of {model!r} must give float32 of shape (B, feature_size), here {expected}; "
+            f"encode_images of {model!r} must return float32 of shape (B, feature_size), here {expected}; "
             f"got {features.dtype} {tuple(features.shape)}"
         )

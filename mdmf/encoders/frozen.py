@@ -1,4 +1,4 @@
-"""What every frozen encoder offers, and the part that all CLIP-like ones share: precision, normalising, hashing."""
+"""The interface of frozen encoders, and the base class of CLIP-like ones: precision, normalisation, hash of weights."""
 
 from __future__ import annotations
 
@@ -35,18 +35,15 @@ class FrozenEncoder(ImageEncoder, Protocol):
 
 
 class ClipEncoder(ABC):
-    """A FrozenEncoder around a CLIP-like module; a library says how its pixels and sentences are embedded.
+    """A FrozenEncoder around a CLIP-like module; subclasses embed pixels and sentences.
 
     Args:
-        model: the whole torch module with its weights; it is frozen, moved and rounded in place. Has a `logit_scale`
-            parameter that holds a logarithm, as CLIP's does.
-        visual: the part of `model` that sees images; its size decides the `auto` precision.
+        model: the torch module with its weights; it is frozen, moved and cast in place. Its parameter `logit_scale` is
+            a logarithm, as in CLIP.
+        visual: the image tower of `model`; its size determines the `auto` precision.
         names: `library`, `model` and `weights`, for the identity.
-        precision: `auto`, `float32`, `bfloat16` or `float16`: the weights are rounded to it. On a CPU that is several
-            times faster than autocast.
-
-    Raises:
-        ValueError: for an unknown precision.
+        precision: `auto`, `float32`, `bfloat16` or `float16`, the dtype of the weights. On a CPU that is several times
+            faster than autocast.
     """
 
     def __init__(
@@ -84,7 +81,7 @@ class ClipEncoder(ABC):
         """B sentences -> features (B, D)."""
 
     def normalize(self, frames: Tensor) -> Tensor:
-        """The library's `ToTensor` and `Normalize`, on the encoder's device.
+        """Scale frames to 0..1 and normalise them, on the encoder's device.
 
         Args:
             frames: (B, S, S, 3), uint8.
@@ -99,7 +96,7 @@ class ClipEncoder(ABC):
         """Embed frames in the joint image-text space.
 
         Args:
-            frames: (B, S, S, 3), uint8 RGB, resized and cropped as `preprocess` says.
+            frames: (B, S, S, 3), uint8 RGB, resized and cropped according to `preprocess`.
 
         Returns:
             (B, D), float32, not normalised, on the encoder's device.
@@ -111,11 +108,11 @@ class ClipEncoder(ABC):
         if frames.dtype != torch.uint8 or frames.ndim != 4 or tuple(frames.shape[1:]) != (size, size, 3):
             raise ValueError(
                 f"expected uint8 frames of shape (B, {size}, {size}, 3), got {frames.dtype} {tuple(frames.shape)}; "
-                "resize and crop them as this encoder's `preprocess` says"
+                "resize and crop them according to the `preprocess` of this encoder"
             )
         with torch.inference_mode():
             features = self._embed_pixels(self.normalize(frames).to(self._dtype)).float()
-        return features.clone()  # outside inference mode: an ordinary tensor, which training may use
+        return features.clone()  # outside inference mode: an ordinary tensor that training may use
 
     def encode_texts(self, sentences: list[str]) -> Tensor:
         """Embed sentences in the joint image-text space.
@@ -124,7 +121,7 @@ class ClipEncoder(ABC):
             (B, D), float32, not normalised, on the encoder's device.
 
         Raises:
-            ValueError: if there is no sentence.
+            ValueError: for an empty list, or a single string.
             FileNotFoundError: if the model's tokenizer is not on this machine and cannot be downloaded.
         """
         if isinstance(sentences, str) or not sentences:
@@ -147,13 +144,13 @@ def make_preprocess(
     mean: Sequence[float],
     std: Sequence[float],
 ) -> Preprocess:
-    """A model's preprocessing as plain numbers.
+    """The preprocessing of a model as a record.
 
     Raises:
-        ValueError: naming the model, if mdmf does not reproduce such a preprocessing.
+        ValueError: naming the model, if mdmf cannot reproduce the preprocessing.
     """
     if len(mean) != 3 or len(std) != 3:
-        raise ValueError(f"model {model!r} wants {len(mean)} channels; mdmf makes RGB frames, 3 channels")
+        raise ValueError(f"model {model!r} expects {len(mean)} channels; mdmf has RGB frames, 3 channels")
     try:
         return Preprocess(
             crop_size=crop_size,
@@ -167,23 +164,29 @@ def make_preprocess(
         raise ValueError(f"mdmf cannot reproduce the preprocessing of model {model!r}: {error}") from error
 
 
+def square_side(size: int | Sequence[int], *, model: str) -> int:
+    """The side of a square given as one number or as (height, width).
+
+    Raises:
+        ValueError: naming the model, for a rectangle.
+    """
+    height, width = (size, size) if isinstance(size, int) else tuple(size)
+    if height != width:
+        raise ValueError(f"model {model!r} expects frames of {height} x {width}; mdmf supports square frames only")
+    return height
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Make random weights from a seed, and leave torch's own generator as it was."""
+    """Seed torch inside the block, and restore its generator afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
 
 
 def resolve_precision(precision: str, *, device: torch.device, n_visual_parameters: int) -> str:
-    """The precision that `auto` means here: float32 where exactness is cheap, else 16 bits where the hardware has them.
-
-    Raises:
-        ValueError: for an unknown precision.
-    """
+    """The precision; `auto` is float32 for small models, and otherwise 16 bits if the hardware supports them."""
     if precision != "auto":
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision must be 'auto' or one of {sorted(PRECISIONS)}, got {precision!r}")
         return precision
     if n_visual_parameters < SMALL_MODEL_PARAMETERS:
         return "float32"
@@ -194,7 +197,7 @@ def resolve_precision(precision: str, *, device: torch.device, n_visual_paramete
 
 @cache
 def cpu_has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 numbers in hardware; False where that cannot be read (not Linux)."""
+    """Whether the processor multiplies bfloat16 in hardware; False if this is not known (systems other than Linux)."""
     description = Path("/proc/cpuinfo")
     if not description.is_file():
         return False

@@ -1,4 +1,4 @@
-"""Frozen encoders of open_clip by model name: published weights by their tag, a local file, or random ones."""
+"""Frozen encoders of open_clip by model name, with published weights, a local file or random weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from open_clip.pretrained import get_pretrained_cfg
 from torch import Tensor, nn
 
-from mdmf.encoders.frozen import ClipEncoder, make_preprocess, seeded
+from mdmf.encoders.frozen import ClipEncoder, make_preprocess, seeded, square_side
 from mdmf.encoders.weights import RANDOM, first_line, names_a_file, quick_hub, read_weights, unavailable
 from mdmf.structures import Preprocess
 
@@ -25,7 +25,7 @@ Tokenizer = Callable[[list[str]], Tensor]
 
 
 class OpenClipEncoder(ClipEncoder):
-    """A FrozenEncoder around an open_clip model; `make_tokenizer` is called when the first sentence comes."""
+    """A FrozenEncoder around an open_clip model; `make_tokenizer` is called for the first sentence."""
 
     def __init__(self, model: Any, *, make_tokenizer: Callable[[], Tokenizer], **settings: Any) -> None:
         self._make_tokenizer = make_tokenizer
@@ -44,12 +44,12 @@ class OpenClipEncoder(ClipEncoder):
 def load_open_clip(
     model: str, weights: str, *, device: str | torch.device, precision: str, seed: int = 0
 ) -> OpenClipEncoder:
-    """Load an open_clip model by its name there.
+    """Load an open_clip model by its name in open_clip.
 
     Args:
         model: a name of `open_clip.list_models()`; `/` is read as `-`.
         weights: a tag of the model, the path of a local file, or `random`.
-        seed: of random weights.
+        seed: seed of random weights.
 
     Raises:
         ValueError: for an unknown model or tag (with the nearest names), weights that do not fit the model, or
@@ -71,7 +71,7 @@ def load_open_clip(
 
 
 def _named_model(name: str, weights: str, *, seed: int) -> tuple[nn.Module, str]:
-    """A model of open_clip's own list with its weights, and the name of these for the identity."""
+    """A model of open_clip's list with its weights, and the name of the weights for the identity."""
     if weights == RANDOM:
         return _random_model(name, seed=seed), f"{RANDOM} (seed {seed})"
     if get_pretrained_cfg(name, weights):
@@ -94,7 +94,7 @@ def _published_model(name: str, tag: str) -> nn.Module:
                 name,
                 pretrained=tag,
                 require_pretrained=True,
-                # 'ViT-B-16' / 'openai' would otherwise run with another activation than it was trained with.
+                # Otherwise 'ViT-B-16' with 'openai' would have another activation than in its training.
                 force_quick_gelu=bool(tag_settings.get("quick_gelu", False)),
             )
     except (OSError, RuntimeError) as error:
@@ -103,11 +103,11 @@ def _published_model(name: str, tag: str) -> nn.Module:
 
 
 def _random_model(name: str, *, seed: int) -> nn.Module:
-    text_tower_is_elsewhere = "hf_model_name" in open_clip.get_model_config(name)["text_cfg"]
+    has_remote_text_tower = "hf_model_name" in open_clip.get_model_config(name)["text_cfg"]
     try:
-        with quick_hub() if text_tower_is_elsewhere else nullcontext(), seeded(seed):
+        with quick_hub() if has_remote_text_tower else nullcontext(), seeded(seed):
             return open_clip.create_model(
-                name, load_weights=False, pretrained_text=False, force_preprocess_cfg=_numbers_of_all_tags(name)
+                name, load_weights=False, pretrained_text=False, force_preprocess_cfg=_common_preprocessing(name)
             )
     except OSError as error:
         raise FileNotFoundError(
@@ -116,31 +116,31 @@ def _random_model(name: str, *, seed: int) -> nn.Module:
         ) from error
 
 
-def _numbers_of_all_tags(name: str) -> dict[str, Any]:
-    """The preprocessing that a model's published weights share: a local file of it does not say its own."""
+def _common_preprocessing(name: str) -> dict[str, Any]:
+    """The preprocessing of all published weights of a model, for local files, which do not contain it."""
     keys = ("mean", "std", "interpolation", "resize_mode")
     tags = open_clip.list_pretrained_tags_by_model(name)
-    numbers = {tuple(get_pretrained_cfg(name, tag)[key] for key in keys) for tag in tags}
-    if len(numbers) == 1:
-        return dict(zip(keys, numbers.pop(), strict=True))
-    if numbers:
-        logger.warning("the published weights of %s differ in preprocessing; open_clip's default is taken", name)
+    variants = {tuple(get_pretrained_cfg(name, tag)[key] for key in keys) for tag in tags}
+    if len(variants) == 1:
+        return dict(zip(keys, variants.pop(), strict=True))
+    if variants:
+        logger.warning("the published weights of %s differ in preprocessing; using open_clip's default", name)
     return {}
 
 
 def with_file(module: nn.Module, path: Path, *, model: str) -> nn.Module:
-    """Load a local file into the model, converted by open_clip where it knows the format.
+    """Load a local file into the model; open_clip converts the formats that it knows.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it holds no plain tensors, or those of another model.
+        ValueError: if the file does not contain plain tensors, or has those of another model.
     """
-    state, own_state = read_weights(path), module.state_dict()
+    state, expected = read_weights(path), module.state_dict()
     resized = [
-        key for key in _POSITIONS if key in state and key in own_state and state[key].shape != own_state[key].shape
+        key for key in _POSITIONS if key in state and key in expected and state[key].shape != expected[key].shape
     ]
-    if resized:  # open_clip would stretch these in silence, and the features would be of a model that nobody trained
-        shapes = f"{tuple(state[resized[0]].shape)}, not {tuple(own_state[resized[0]].shape)}"
+    if resized:  # open_clip would interpolate them without a warning, which gives a model that was never trained
+        shapes = f"{tuple(state[resized[0]].shape)}, not {tuple(expected[resized[0]].shape)}"
         raise ValueError(
             f"{path} does not fit model {model!r}: its {resized[0]} is {shapes}; choose the model it is for"
         )
@@ -155,18 +155,18 @@ def with_file(module: nn.Module, path: Path, *, model: str) -> nn.Module:
 
 def _named_tokenizer(name: str) -> Tokenizer:
     text_settings = open_clip.get_model_config(name)["text_cfg"]
-    is_elsewhere = bool(text_settings.get("hf_tokenizer_name")) or "siglip" in name.lower()
-    return make_tokenizer(name, lambda: open_clip.get_tokenizer(name), is_elsewhere=is_elsewhere)
+    is_remote = bool(text_settings.get("hf_tokenizer_name")) or "siglip" in name.lower()
+    return make_tokenizer(name, lambda: open_clip.get_tokenizer(name), is_remote=is_remote)
 
 
-def make_tokenizer(name: str, make: Callable[[], Tokenizer], *, is_elsewhere: bool) -> Tokenizer:
-    """Make a tokenizer.
+def make_tokenizer(name: str, make: Callable[[], Tokenizer], *, is_remote: bool) -> Tokenizer:
+    """The tokenizer that `make` returns; with `is_remote` its files may be on a hub.
 
     Raises:
-        FileNotFoundError: if its files (`is_elsewhere`: on a hub) cannot be had.
+        FileNotFoundError: if its files are not available.
     """
     try:
-        with quick_hub() if is_elsewhere else nullcontext():
+        with quick_hub() if is_remote else nullcontext():
             return make()
     except (OSError, ValueError, ImportError) as error:
         raise FileNotFoundError(
@@ -175,20 +175,17 @@ def make_tokenizer(name: str, make: Callable[[], Tokenizer], *, is_elsewhere: bo
         ) from error
 
 
-def _preprocess(numbers: dict[str, Any], *, model: str) -> Preprocess:
-    """open_clip's preprocessing settings as plain numbers."""
-    size = numbers["size"]
-    height, width = (size, size) if isinstance(size, int) else tuple(size)
-    if height != width:
-        raise ValueError(f"model {model!r} wants frames of {height} x {width}; mdmf makes square ones only")
+def _preprocess(values: dict[str, Any], *, model: str) -> Preprocess:
+    """The preprocessing settings of open_clip as a record."""
+    size = square_side(values["size"], model=model)
     return make_preprocess(
         model,
-        crop_size=height,
-        resize_size=height,
-        resize_mode=numbers["resize_mode"],
-        interpolation=numbers["interpolation"],
-        mean=numbers["mean"],
-        std=numbers["std"],
+        crop_size=size,
+        resize_size=size,
+        resize_mode=values["resize_mode"],
+        interpolation=values["interpolation"],
+        mean=values["mean"],
+        std=values["std"],
     )
 
 

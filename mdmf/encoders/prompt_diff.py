@@ -1,4 +1,4 @@
-"""What changed between two prompt files."""
+"""Differences between two prompt files."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Sentences = tuple[str, ...]
 
 @dataclass(frozen=True)
 class PromptDifference:
-    """What changed from one prompt file to another.
+    """Differences from one prompt file to another.
 
     Attributes:
         templates_removed, templates_added: in the order of their files.
-        classes_removed, classes_added: class -> its sentences, where only one of the files names the class.
-        changed: class -> (sentences that are gone, sentences that are new), where its own text changed; what a changed
-            template alone does to a class is not told again for every class.
-        n_same: classes whose own text is the same.
+        classes_removed, classes_added: class -> its sentences, for classes that only one of the files has.
+        changed: class -> (removed sentences, added sentences), for classes whose entry changed; the effect of changed
+            templates alone is not repeated for every class.
+        n_same: number of classes with the same entry.
     """
 
     templates_removed: tuple[str, ...]
@@ -31,15 +31,15 @@ class PromptDifference:
 
     @property
     def is_empty(self) -> bool:
-        """Whether both files send the same."""
+        """Whether both files have the same prompts."""
         parts = (self.templates_removed, self.templates_added, self.classes_removed, self.classes_added, self.changed)
         return not any(parts)
 
 
 def prompt_difference(before: PromptFile, after: PromptFile) -> PromptDifference:
-    """Compare two files, class by class; classes are matched up to spelling.
+    """The differences of two files, class by class; classes are matched up to spelling.
 
-    A file without a `classes:` section names every class by its own name: it is compared on the other one's classes.
+    A file without a `classes:` section uses the names of the classes: it is compared on the classes of the other file.
 
     Raises:
         ValueError: if a file has two classes that are the same up to spelling.
@@ -55,14 +55,14 @@ def prompt_difference(before: PromptFile, after: PromptFile) -> PromptDifference
             n_same += 1
             continue
         old, new = _sentences(before, name), _sentences(after, other_name)
-        gone, come = tuple(each for each in old if each not in new), tuple(each for each in new if each not in old)
-        if gone or come:
-            changed[other_name] = (gone, come)
+        removed, added = _without(old, new), _without(new, old)
+        if removed or added:
+            changed[other_name] = (removed, added)
         else:
-            n_same += 1  # the same sentences, written in another form or order
+            n_same += 1  # the same sentences in another form or order
     return PromptDifference(
-        templates_removed=tuple(each for each in before.templates if each not in after.templates),
-        templates_added=tuple(each for each in after.templates if each not in before.templates),
+        templates_removed=_without(before.templates, after.templates),
+        templates_added=_without(after.templates, before.templates),
         classes_removed={n: _sentences(before, n) for key, (n, _) in entries.items() if key not in other_entries},
         classes_added={n: _sentences(after, n) for key, (n, _) in other_entries.items() if key not in entries},
         changed=changed,
@@ -70,8 +70,12 @@ def prompt_difference(before: PromptFile, after: PromptFile) -> PromptDifference
     )
 
 
+def _without(sentences: Sentences, others: Sentences) -> Sentences:
+    return tuple(each for each in sentences if each not in others)
+
+
 def _entries(prompts: PromptFile, other: PromptFile) -> dict[str, tuple[str, str | Sentences]]:
-    """Key of a class -> its name and its own text, for the classes of the file, or of the other if it has none."""
+    """Key of a class -> its name and its entry, for the classes of the file, or of the other file if it has none."""
     if prompts.classes is None:
         named = {name: class_name_in_words(name) for name in other.classes or {}}
         return {class_key(name): (name, words) for name, words in named.items()}

@@ -1,4 +1,4 @@
-"""From class names to sentences, and from sentences to one text feature a class."""
+"""Prompt files, the sentences of classes, and one text feature per class."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _CAMEL_JOINT = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 @dataclass(frozen=True)
 class PromptFile:
-    """A file of prompts as it was read.
+    """The content of a prompt file.
 
     Attributes:
-        path: of the file, for messages.
-        templates: sentences with one `{}`, where the name of a class goes.
+        path: path of the file, for messages.
+        templates: sentences with one `{}`, the place of the class name.
         classes: class -> its name for the templates, or its finished sentences; None if the file has no such section
-            (then every class is named by its own class name, in words).
+            (templates are then filled with the class name in words).
     """
 
     path: Path
@@ -34,7 +34,7 @@ class PromptFile:
 
 
 def load_prompts(path: Path) -> PromptFile:
-    """Read `templates:` and `classes:` from a YAML file.
+    """The `templates:` and `classes:` of a YAML file.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -45,14 +45,14 @@ def load_prompts(path: Path) -> PromptFile:
         raise FileNotFoundError(f"prompt file {path} does not exist; check the setting of the prompts")
     content = read_yaml(path)
     if not isinstance(content, dict):
-        raise ValueError(f"prompt file {path} must have the keys `templates:` and (if wanted) `classes:`")
+        raise ValueError(f"prompt file {path} must have the key `templates:` and optionally `classes:`")
     for key in content:
         if key not in ("templates", "classes"):
             raise ValueError(f"{path}: unknown key {key!r}{nearest_hint(str(key), ('templates', 'classes'))}")
     templates = _texts(content.get("templates") or [], f"{path}, templates")
     for template in templates:
         if template.count("{}") != 1:
-            raise ValueError(f"{path}: a template needs exactly one {{}} where the class name goes, got {template!r}")
+            raise ValueError(f"{path}: a template needs exactly one {{}} in place of the class name, got {template!r}")
     section = content.get("classes")
     if section is None:
         if not templates:
@@ -63,7 +63,7 @@ def load_prompts(path: Path) -> PromptFile:
     classes = {_text(key, f"{path}, classes"): _class_entry(key, value, path) for key, value in section.items()}
     unfilled = [name for name, entry in classes.items() if isinstance(entry, str)]
     if unfilled and not templates:
-        raise ValueError(f"{path}: class {unfilled[0]!r} has a name but there are no templates to put it in")
+        raise ValueError(f"{path}: class {unfilled[0]!r} has a name, but the file has no templates for it")
     return PromptFile(path, templates, classes)
 
 
@@ -72,16 +72,15 @@ def class_sentences(
 ) -> dict[str, list[str]]:
     """The finished sentences of each class, in the order of `class_names`.
 
-    Classes are found by name; where the exact name is missing, by the name without case, spaces and underscores.
+    Classes are looked up by their exact name, and otherwise by the name without case, spaces and underscores.
 
     Args:
-        prompts: what `load_prompts` gave.
-        class_names: classes to make sentences for.
-        known_classes: all classes of the data set, those of other splits too. A class in the file that is not one of
-            them is an error, since it is most likely misspelt; None leaves that unchecked.
+        class_names: classes of the result.
+        known_classes: all classes of the data set, including those of other splits. Any other class in the file is an
+            error, because it is most likely misspelt; None skips this check.
 
     Raises:
-        ValueError: naming classes that the file lacks, or classes in the file that the data set lacks.
+        ValueError: naming classes missing from the file, or classes of the file missing from the data set.
     """
     if prompts.classes is None:
         return {name: _fill(prompts.templates, class_name_in_words(name)) for name in class_names}
@@ -90,15 +89,15 @@ def class_sentences(
     by_key: dict[str, list[str]] = {}
     for key in prompts.classes:
         by_key.setdefault(class_key(key), []).append(key)
-    found = {name: _find_class(name, prompts, by_key) for name in class_names}
-    missing = [name for name, key in found.items() if key is None]
+    keys = {name: _find_class(name, prompts, by_key) for name in class_names}
+    missing = [name for name, key in keys.items() if key is None]
     if missing:
         listed = ", ".join(f"{name!r}{nearest_hint(name, prompts.classes)}" for name in missing[:10])
         more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
         raise ValueError(
             f"{prompts.path} lacks {len(missing)} classes under `classes:`: {listed}{more}; add them there"
         )
-    entries = {name: prompts.classes[key] for name, key in found.items() if key is not None}
+    entries = {name: prompts.classes[key] for name, key in keys.items() if key is not None}
     return {
         name: _fill(prompts.templates, entry) if isinstance(entry, str) else list(entry)
         for name, entry in entries.items()
@@ -114,25 +113,24 @@ def class_name_in_words(name: str) -> str:
 def class_text_features(
     encode_texts: Callable[[list[str]], Tensor], sentences: Mapping[str, Sequence[str]], *, chunk_size: int = 256
 ) -> Tensor:
-    """One text feature a class: the direction of the mean of its normalised sentence features, with their mean norm.
-
-    All sentences of all classes are encoded together, `chunk_size` at a time.
+    """One text feature per class: the direction of the mean of its normalised sentence features, with their mean norm.
 
     Args:
         encode_texts: texts -> (n_texts, D), not normalised.
-        sentences: class -> its sentences; the order of the classes is that of the result.
-        chunk_size: most texts in one call.
+        sentences: class -> its sentences; its order is the order of the result.
+        chunk_size: largest number of texts per call.
 
     Returns:
         (C, D) float32, on the encoder's device.
 
     Raises:
-        ValueError: for no classes, a class without sentences, or features that are zero, not finite or cancel out.
+        ValueError: without classes, for a class without sentences, or for features that are zero, not finite or
+            cancel each other.
     """
     empty = [name for name, texts in sentences.items() if not texts]
     if empty or not sentences:
         raise ValueError(
-            f"every class needs a sentence; none for {empty}" if empty else "there are no classes to encode"
+            f"every class needs a sentence; none for {empty}" if empty else "at least one class is needed, got none"
         )
     texts = [text for of_class in sentences.values() for text in of_class]
     chunks = [encode_texts(texts[start : start + chunk_size]) for start in range(0, len(texts), chunk_size)]
@@ -142,14 +140,16 @@ def class_text_features(
     norms = features.norm(dim=-1)  # (S,)
     bad = ~(torch.isfinite(norms) & (norms > 0))
     if bad.any():
-        raise ValueError(f"the text encoder gives a zero or not finite feature for {texts[int(bad.nonzero()[0, 0])]!r}")
+        raise ValueError(
+            f"the text encoder returned a zero or non-finite feature for {texts[int(bad.nonzero()[0, 0])]!r}"
+        )
     counts = [len(of_class) for of_class in sentences.values()]
     directions = torch.stack([part.mean(0) for part in (features / norms[:, None]).split(counts)])  # (S, D) -> (C, D)
     mean_norms = torch.stack([part.mean() for part in norms.split(counts)])  # (S,) -> (C,)
     lengths = directions.norm(dim=-1)
     if (lengths < 1e-6).any():
         name = list(sentences)[int(lengths.argmin())]
-        raise ValueError(f"the sentences of class {name!r} have opposite features, which cancel out; change one")
+        raise ValueError(f"the sentences of class {name!r} have opposite features, which cancel each other; change one")
     return directions / lengths[:, None] * mean_norms[:, None]
 
 
@@ -174,7 +174,7 @@ def _class_entry(class_name: Any, value: Any, path: Path) -> str | tuple[str, ..
     sentences = _texts(value, where)
     for sentence in sentences:
         if "{}" in sentence:
-            raise ValueError(f"{where}: a list holds finished sentences, without {{}}; got {sentence!r}")
+            raise ValueError(f"{where}: a list contains finished sentences, without {{}}; got {sentence!r}")
     return sentences
 
 
@@ -183,13 +183,13 @@ def _fill(templates: Sequence[str], name: str) -> list[str]:
 
 
 def _lower_camel_parts(word: str) -> list[str]:
-    """`BodyWeight` -> `body`, `weight`; a word without a joint, and parts all in capitals, stay as they are."""
+    """`BodyWeight` -> `body`, `weight`; other words, and parts in capitals, are not changed."""
     parts = _CAMEL_JOINT.split(word)
     return [part if part.isupper() and len(part) > 1 else part.lower() for part in parts] if len(parts) > 1 else parts
 
 
 def _find_class(name: str, prompts: PromptFile, by_key: Mapping[str, Sequence[str]]) -> str | None:
-    """The key of `classes:` for a class: the exact one, else the only one that is the same up to spelling."""
+    """The key of a class in `classes:`: the exact one, otherwise the only one that is the same up to spelling."""
     if prompts.classes and name in prompts.classes:
         return name
     keys = by_key.get(class_key(name), ())

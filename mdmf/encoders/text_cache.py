@@ -1,4 +1,4 @@
-"""Text features of classes, made once and kept beside the features of frames that they are compared with."""
+"""Cached text features of classes."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from mdmf.encoders.clip import FrozenEncoder
 from mdmf.encoders.prompts import class_text_features
 from mdmf.files import json_sha256, write_atomic
 
-FEATURE_NORM = 10.0  # mean norm of scaled features; CLIP's own is about 10, and features of unit norm do not train
+FEATURE_NORM = 10.0  # mean norm of scaled features, as of CLIP; training does not work with features of unit norm
 
 
 @dataclass(frozen=True)
 class ClassText:
-    """Text features of classes, and the encoder's logit scale.
+    """Text features of classes, and the logit scale of the encoder.
 
-    features: class -> (D,), unscaled, as the encoder gave them.
+    Attributes:
+        features: class -> (D,), not scaled.
     """
 
     features: dict[str, Tensor]
     logit_scale: float
 
     def scaled(self, names: Sequence[str]) -> Tensor:
-        """(N, D) features of the named classes, scaled as frames are: to mean norm 10 over all classes."""
+        """Features (N, D) of the named classes, scaled like frame features: to mean norm 10 over all classes."""
         scale = FEATURE_NORM / torch.stack(list(self.features.values())).norm(dim=-1).mean()
         return torch.stack([self.features[name] for name in names]) * scale
 
@@ -42,20 +43,20 @@ def cached_class_text(
     identity: Mapping[str, str],
     encoder: Callable[[], FrozenEncoder],
 ) -> ClassText:
-    """Text features of classes, made once for the same sentences and encoder.
+    """Text features of classes, computed once for the same sentences and encoder.
 
     Args:
-        folder: where they are kept.
+        folder: folder of the cache.
         sentences: class -> its sentences.
-        identity: names the encoder, its weights too: a name may come to stand for others.
-        encoder: gives it, where the features are not there yet.
+        identity: identity of the encoder, with the hash of its weights.
+        encoder: returns the encoder; called only if the features are not in the cache.
 
     Raises:
         ValueError: if the encoder cannot read a sentence.
     """
     path = folder / f"{json_sha256([sentences, dict(identity)])[:16]}.safetensors"
-    if (kept := _read(path)) is not None:
-        return kept
+    if (cached := _read(path)) is not None:
+        return cached
     loaded = encoder()
     features = class_text_features(loaded.encode_texts, sentences).cpu().contiguous()
     metadata = {"classes": json.dumps(list(sentences)), "logit_scale": repr(loaded.logit_scale)}
@@ -64,7 +65,7 @@ def cached_class_text(
 
 
 def _read(path: Path) -> ClassText | None:
-    """None for a file that is not there; one that is damaged is made again."""
+    """The features of a file; None if it is missing or damaged."""
     try:
         with safe_open(path, framework="pt") as file:
             features, metadata = file.get_tensor("features"), file.metadata()

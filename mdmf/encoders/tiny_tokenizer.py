@@ -1,4 +1,4 @@
-"""Word-level tokenizer of the tiny encoder: a short list of words instead of a large table of word pieces."""
+"""Word-level tokenizer of the tiny encoder."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from torch import Tensor
 
 
 class WordTokenizer:
-    """Turns sentences into word ids.
+    """Converts sentences to word ids.
 
-    Id 0 fills up, id 1 starts a sentence, 2.. are the words in the given order, and the largest id ends a sentence:
-    open_clip's text tower reads the sentence's feature where the largest id stands.
+    Id 0 is padding, id 1 starts a sentence, 2.. are the words in the order of `words`, and the largest id ends a
+    sentence: open_clip's text tower reads the feature of a sentence at the position of the largest id.
     """
 
     def __init__(self, words: Sequence[str], *, context_length: int) -> None:
         if len(set(words)) != len(words):
-            raise ValueError("the word list names a word twice")
+            raise ValueError("the word list has a word twice")
         self.context_length = context_length
         self._ids = {word: index for index, word in enumerate(words, start=2)}
         self._start, self._end = 1, len(words) + 2
 
     @property
     def vocab_size(self) -> int:
-        """Number of ids: the words, and three that are none."""
+        """Number of ids: the words, padding, start and end."""
         return self._end + 1
 
     def __call__(self, sentences: Sequence[str]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Frozen encoders of transformers: CLIP-like models (CLIP, SigLIP and their kin) by model id or local folder."""
+"""Frozen encoders of transformers: CLIP-like models (CLIP, SigLIP and similar) by model id or local folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mdmf.encoders.weights import RANDOM, first_line, names_a_file, quick_hub, r
 from mdmf.structures import Preprocess
 
 PRETRAINED = "pretrained"
-# Their architecture is the library's default configuration: random weights of them need no file at all.
+# Models with the default configuration of the library: random weights of them need no file.
 _KNOWN_CONFIGURATIONS = {
     "openai/clip-vit-base-patch32": transformers.CLIPConfig,
     "google/siglip-base-patch16-224": transformers.SiglipConfig,
@@ -25,7 +25,7 @@ _SIGLIP_MEAN = _SIGLIP_STD = (0.5, 0.5, 0.5)
 
 
 class TransformersEncoder(ClipEncoder):
-    """A FrozenEncoder around a transformers model; its tokenizer is read when the first sentence comes."""
+    """A FrozenEncoder around a transformers model; its tokenizer is read for the first sentence."""
 
     def __init__(self, model: Any, *, source: str, **settings: Any) -> None:
         self._source = source
@@ -47,7 +47,7 @@ class TransformersEncoder(ClipEncoder):
             max_length=min(n_positions, self._tokenizer.model_max_length),
             return_tensors="pt",
         )
-        # SigLIP was trained on sentences filled up to full length, with the filling in sight.
+        # SigLIP was trained on sentences padded to full length, without an attention mask.
         names = ["input_ids"] if self._is_siglip else ["input_ids", "attention_mask"]
         return _features(self._model.get_text_features(**{name: tokens[name].to(self.device) for name in names}))
 
@@ -55,12 +55,13 @@ class TransformersEncoder(ClipEncoder):
 def load_transformers(
     model: str, weights: str, *, device: str | torch.device, precision: str, seed: int = 0
 ) -> TransformersEncoder:
-    """Load a CLIP-like model of transformers; code that a model repository brings is never run.
+    """Load a CLIP-like model of transformers; code in a model repository is never run.
 
     Args:
         model: a model id (`openai/clip-vit-base-patch16`) or a local folder with `config.json`.
-        weights: `pretrained`, or empty for it: those of the id or folder; the path of a local file; or `random`.
-        seed: of random weights.
+        weights: `pretrained` (those of the id or folder; also the meaning of an empty text), the path of a local
+            file, or `random`.
+        seed: seed of random weights.
 
     Raises:
         ValueError: for a model without joint image and text features, weights that do not fit, or preprocessing that
@@ -129,8 +130,8 @@ def _random_model(source: str, *, seed: int) -> Any:
 
 
 def _check_clip_like(module: nn.Module, source: str) -> None:
-    needed = ("get_image_features", "get_text_features", "logit_scale")
-    missing = [name for name in needed if not hasattr(module, name)]
+    required = ("get_image_features", "get_text_features", "logit_scale")
+    missing = [name for name in required if not hasattr(module, name)]
     if missing:
         raise ValueError(
             f"{source!r} is a {type(module).__name__} without {', '.join(missing)}; mdmf needs a model with joint "
@@ -139,8 +140,8 @@ def _check_clip_like(module: nn.Module, source: str) -> None:
 
 
 def _load_file(module: nn.Module, path: Path, *, model: str) -> str:
-    """Load a local file into the model; its name stands for the weights in the identity."""
-    # Files written by old versions of the library also hold the buffer position_ids, which is not a weight.
+    """Load a local file into the model, and return its name for the identity."""
+    # Files of earlier versions of the library also contain the buffer position_ids, which is not a weight.
     state = {name: tensor for name, tensor in read_weights(path).items() if not name.endswith("position_ids")}
     try:
         module.load_state_dict(state, strict=True)
@@ -154,13 +155,13 @@ def _load_file(module: nn.Module, path: Path, *, model: str) -> str:
 def _read_preprocess(source: str, configuration: Any, *, is_random: bool) -> Preprocess:
     has_processor = not Path(source).is_dir() or (Path(source) / "preprocessor_config.json").is_file()
     if is_random and (source in _KNOWN_CONFIGURATIONS or not has_processor):
-        return _usual_preprocess(source, configuration)
+        return _default_preprocess(source, configuration)
     processor = transformers.AutoImageProcessor.from_pretrained(source, trust_remote_code=False)
     return preprocess_of_processor(processor.to_dict(), model=source)
 
 
-def _usual_preprocess(source: str, configuration: Any) -> Preprocess:
-    """What the image processor of this kind of model does by default; for random weights, which bring none."""
+def _default_preprocess(source: str, configuration: Any) -> Preprocess:
+    """The default preprocessing of this kind of model; for random weights, which have no image processor."""
     size = configuration.vision_config.image_size
     if configuration.model_type.startswith("siglip"):
         return Preprocess(size, size, resize_mode="squash", mean=_SIGLIP_MEAN, std=_SIGLIP_STD)
@@ -168,13 +169,13 @@ def _usual_preprocess(source: str, configuration: Any) -> Preprocess:
 
 
 def preprocess_of_processor(settings: dict[str, Any], *, model: str) -> Preprocess:
-    """An image processor's settings (`preprocessor_config.json`) as plain numbers.
+    """The settings of an image processor (`preprocessor_config.json`) as a record.
 
-    Resizing is done with PIL, as these models were trained; transformers' torchvision backend differs slightly in
-    resized pixels. Where an odd number of rows or columns is cut off, transformers may begin one pixel earlier.
+    Resizing uses PIL, as in the training of these models; pixels differ slightly from the torchvision backend of
+    transformers. If a crop removes an odd number of rows or columns, transformers may start one pixel earlier.
 
     Raises:
-        ValueError: naming the model, if mdmf does not reproduce such a preprocessing.
+        ValueError: naming the model, if mdmf cannot reproduce the preprocessing.
     """
     resize_mode, resize_size = _resize(settings.get("size") or {})
     crop = settings.get("crop_size") or {}
@@ -185,8 +186,8 @@ def preprocess_of_processor(settings: dict[str, Any], *, model: str) -> Preproce
     is_cropped = bool(settings.get("do_center_crop")) or resize_mode == "squash"
     if not (is_plain and is_cropped and resize_size and len(sides) == 1 and None not in sides):
         raise ValueError(
-            f"mdmf cannot reproduce the preprocessing of model {model!r}. It resizes to a shortest edge or a square, "
-            f"crops a square, scales by 1/255 and normalises; the model's image processor says {settings}"
+            f"mdmf cannot reproduce the preprocessing of model {model!r}. mdmf resizes to a shortest edge or a square, "
+            f"crops a square, scales by 1/255 and normalises; the image processor of the model has {settings}"
         )
     return make_preprocess(
         model,
@@ -201,11 +202,11 @@ def preprocess_of_processor(settings: dict[str, Any], *, model: str) -> Preproce
 
 def _resize(size: dict[str, int | None]) -> tuple[str, int]:
     """Mode and size of a resize; size 0 if it is neither to a shortest edge nor to a square."""
-    given = {name: value for name, value in size.items() if value is not None}
-    if given.keys() == {"shortest_edge"}:
-        return "shortest", int(given["shortest_edge"])
-    if given.keys() == {"height", "width"} and given["height"] == given["width"]:
-        return "squash", int(given["height"])
+    sides = {name: value for name, value in size.items() if value is not None}
+    if sides.keys() == {"shortest_edge"}:
+        return "shortest", int(sides["shortest_edge"])
+    if sides.keys() == {"height", "width"} and sides["height"] == sides["width"]:
+        return "squash", int(sides["height"])
     return "squash", 0
 
 
@@ -213,16 +214,16 @@ def _read_tokenizer(source: str, *, n_tokens: int) -> Any:
     try:
         with _hub_if_needed(source):
             tokenizer = transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-        if len(tokenizer) < n_tokens / 2:  # transformers 5 makes an empty tokenizer where the files are missing
-            raise ValueError(f"found {len(tokenizer)} tokens, the model knows {n_tokens}")
+        if len(tokenizer) < n_tokens / 2:  # transformers 5 returns an empty tokenizer if its files are missing
+            raise ValueError(f"the tokenizer has {len(tokenizer)} tokens, the model {n_tokens}")
     except (OSError, ValueError, ImportError) as error:
         raise FileNotFoundError(
             f"the tokenizer of transformers model {source!r} is not on this machine and cannot be downloaded "
-            f"({first_line(error)}); put its files beside config.json, or run once with a connection"
+            f"({first_line(error)}); put its files next to config.json, or run once with a connection"
         ) from error
     return tokenizer
 
 
 def _features(output: Any) -> Tensor:
-    """The projected features: transformers 4 returns them bare, transformers 5 inside an output object."""
+    """The projected features: transformers 4 returns a tensor, transformers 5 an output object."""
     return output if isinstance(output, Tensor) else output.pooler_output

@@ -1,4 +1,4 @@
-"""Weights of frozen encoders: read without running code, named by their content, asked of a hub without long waits."""
+"""Weights of frozen encoders: safe reading, a hash of their content, and short waits for a hub."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ RANDOM = "random"
 
 
 def weights_hash(state: Mapping[str, Tensor]) -> str:
-    """Name weights by what they are: the start of a SHA-256 over names, dtypes, shapes and bytes, in order of name.
+    """A hash of weights: the start of a SHA-256 over names, dtypes, shapes and bytes, in order of name.
 
-    Floating-point weights are hashed as float32: a file kept in half precision and the same numbers in float32 agree.
+    Floating-point weights are hashed as float32, so a file in half precision and the same values in float32 agree.
 
     Args:
-        state: a module's state dict, before any rounding to the precision that it will run in.
+        state: the state dict of a module, before it is cast to another precision.
 
     Returns:
         16 hexadecimal digits.
@@ -46,20 +46,20 @@ def weights_hash(state: Mapping[str, Tensor]) -> str:
 
 
 def names_a_file(weights: str) -> bool:
-    """Whether `weights` is meant as a path and not as the name of published weights."""
+    """Whether `weights` is a path, and not a name of published weights."""
     path = Path(weights).expanduser()
     return path.is_file() or path.suffix.lower() in WEIGHT_SUFFIXES or os.sep in weights
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a state dict from a safetensors or torch file; nothing in the file is run.
+    """The state dict of a safetensors or torch file; no code in the file is run.
 
-    A training checkpoint with a `state_dict` entry gives that entry.
+    For a training checkpoint, its entry `state_dict`.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: for another suffix, a damaged file, a file that holds code (TorchScript, arbitrary pickles) or
-            something other than named tensors.
+        ValueError: for another suffix, a damaged file, a file with code (TorchScript, arbitrary pickles) or with
+            content other than named tensors.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no weights file {path}; give the path of a {' or '.join(WEIGHT_SUFFIXES)} file")
@@ -68,7 +68,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     state = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _read_torch(path)
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"{path} holds no state dict (names to tensors); save one with torch.save(model.state_dict())")
+        raise ValueError(f"{path} has no state dict (names to tensors); save one with torch.save(model.state_dict())")
     return state
 
 
@@ -85,8 +85,8 @@ def _read_torch(path: Path) -> object:
     except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
         if "TorchScript" in str(error):
             raise ValueError(
-                f"{path} is a TorchScript archive: it holds code, which is never run from a weights file. If you trust "
-                "it, make plain weights of it once, in Python: state = torch.jit.load(path, map_location='cpu')"
+                f"{path} is a TorchScript archive with code, which is never run from a weights file. If you trust it, "
+                "convert it to plain weights once, in Python: state = torch.jit.load(path, map_location='cpu')"
                 ".state_dict(); torch.save({name: state[name] for name in state if '.' in name or state[name].ndim or "
                 "name == 'logit_scale'}, new_path)"
             ) from error
@@ -98,31 +98,31 @@ def _read_torch(path: Path) -> object:
 def unavailable(
     library: str, model: str, weights: str, other_weights: Sequence[str], error: Exception
 ) -> FileNotFoundError:
-    """The error for published weights that this machine has not and cannot get, with the ways out."""
+    """The error for published weights that are neither on this machine nor available, with remedies."""
     others = f" ({', '.join(other_weights)})" if other_weights else ""
     return FileNotFoundError(
         f"the weights {weights!r} of {library} model {model!r} are not on this machine and cannot be downloaded "
-        f"({first_line(error)}). Ways out: (1) encoder.weights=PATH of a local file of this model (.safetensors "
-        f"or .pt); (2) choose other weights{others}, or run once with a connection so that they are kept; (3) to "
-        "try the program only: encoder.library=tiny encoder.model=tiny_clip encoder.weights=shipped, or "
-        "encoder.weights=random, which know nothing of the world"
+        f"({first_line(error)}). Remedies: (1) encoder.weights=PATH of a local file of this model (.safetensors "
+        f"or .pt); (2) choose other weights{others}, or run once with a connection, which stores them; (3) only to "
+        "try the program: encoder.library=tiny encoder.model=tiny_clip encoder.weights=shipped (trained on drawn "
+        "shapes), or encoder.weights=random"
     )
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, or its type where it says nothing."""
+    """The first line of an error message, or the type of the error if the message is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @contextmanager
 def quick_hub(*, timeout_seconds: float = 5.0) -> Iterator[None]:
-    """Ask model hubs inside this block without the libraries' minutes of retries where no hub can be reached.
+    """Avoid minutes of retries inside the block if no model hub can be reached.
 
-    If the hub does not answer one probe in time, the block runs in the hub library's offline mode: cached files are
-    found at once, and what is missing fails at once. Other downloads get a time limit per network operation.
+    If the hub does not answer one probe in time, the block runs in the offline mode of the hub library: cached files
+    are used, and missing files fail at once. Other downloads have a time limit per network operation.
     """
     offline_before, socket_timeout_before = hub_constants.HF_HUB_OFFLINE, socket.getdefaulttimeout()
-    # huggingface_hub has no argument for this that open_clip would pass on: its module-level switch is the only way.
+    # open_clip passes no argument for this to huggingface_hub: its module-level switch is the only way.
     hub_constants.HF_HUB_OFFLINE = offline_before or not _hub_answers(timeout_seconds)
     socket.setdefaulttimeout(4 * timeout_seconds)
     try:
@@ -133,7 +133,7 @@ def quick_hub(*, timeout_seconds: float = 5.0) -> Iterator[None]:
 
 
 def _hub_answers(timeout_seconds: float) -> bool:
-    """Whether anything at all answers at the hub's address, through the environment's proxies if there are any."""
+    """Whether the address of the hub answers, through the proxies of the environment if it has any."""
     answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
     def probe() -> None:
@@ -143,10 +143,10 @@ def _hub_answers(timeout_seconds: float) -> bool:
                 answers.put(True)
         except urllib.error.HTTPError:
             answers.put(True)  # a refusal is an answer
-        except OSError as error:  # certificates are the hub client's own matter: a host that shows one does answer
+        except OSError as error:  # a host with an unknown certificate answers; the hub client checks certificates
             answers.put(isinstance(getattr(error, "reason", None), ssl.SSLError))
 
-    # A thread, because looking up a host name obeys no timeout.
+    # A thread, because the lookup of a host name has no timeout.
     threading.Thread(target=probe, name="hub-probe", daemon=True).start()
     try:
         return answers.get(timeout=timeout_seconds)

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from torch import nn
 
 from mdmf.config import check_settings
-from mdmf.data.episodes import EpisodeSampler
+from mdmf.data.episodes import EpisodeRequest
 from mdmf.data.features.bank import FeatureBank
 from mdmf.device import resolve_device
 from mdmf.engine.checkpoint import load_weights
@@ -79,6 +79,11 @@ class Protocol(ProtocolRecord):
         return self.model_copy(update={"other_data": f"{settings.data.name}-{key}"})
 
     @property
+    def request(self) -> EpisodeRequest:
+        """The size and seed of the episodes."""
+        return EpisodeRequest(self.n_way, self.n_shot, self.n_query, self.seed)
+
+    @property
     def name(self) -> str:
         """Name of the test in file names: way, shot, and all that differs from the defaults."""
         parts = [f"{self.n_way}way", f"{self.n_shot}shot"]
@@ -125,12 +130,13 @@ def run_test(workspace: Workspace, *, checkpoint: Path | None, folder: Path, pro
     settings = workspace.settings
     _check_checkpoint(workspace.method, checkpoint)  # before anything is encoded
     check_test(workspace, protocol)
-    sampler = _sampler(workspace, protocol, split=protocol.split, of_test=True)
+    data = workspace.split(protocol.split, role="test")
+    sampler = data.sampler(protocol.request)  # first: whether the episodes can be drawn
     device = resolve_device(settings.training.device)
     model, text_weight = _tested_model(workspace, protocol, checkpoint, device)
     *baselines, name = workspace.methods
     models = {baseline: workspace.model(baseline).to(device) for baseline in baselines} | {name: model}
-    bank = workspace.bank(protocol.split, device=device, of_test=True)
+    bank = data.bank(device)
     evaluation = evaluate(
         models,
         bank,
@@ -200,7 +206,7 @@ def check_test(workspace: Workspace, protocol: Protocol) -> None:
         ValueError: if a corrupted source is not used, or the episodes cannot be drawn.
     """
     check_corruptions(workspace)
-    workspace.check_episodes(protocol.split, n_way=protocol.n_way, n_shot=protocol.n_shot, n_query=protocol.n_query)
+    workspace.check_episodes(protocol.split, protocol.request)
 
 
 def result_of_run(run: RunFolder, settings: Settings, open_workspace: Callable[[Settings], Workspace]) -> Result:
@@ -240,17 +246,6 @@ def _check_checkpoint(method: MethodSettings, checkpoint: Path | None) -> None:
         raise FileNotFoundError(f"no checkpoint at {checkpoint}")
 
 
-def _sampler(workspace: Workspace, protocol: Protocol, *, split: str, of_test: bool) -> EpisodeSampler:
-    return workspace.sampler(
-        split,
-        n_way=protocol.n_way,
-        n_shot=protocol.n_shot,
-        n_query=protocol.n_query,
-        seed=protocol.seed,
-        of_test=of_test,
-    )
-
-
 def choose_text_weight(model: nn.Module, workspace: Workspace, protocol: Protocol) -> float:
     """The weight of the text at test with the highest accuracy on val; the smallest of equal ones.
 
@@ -258,12 +253,11 @@ def choose_text_weight(model: nn.Module, workspace: Workspace, protocol: Protoco
         ValueError: if val has too few classes or videos for the protocol's episodes.
     """
     settings = workspace.settings
-    bank = workspace.bank("val", device=resolve_device(settings.training.device))
-    sampler = _sampler(workspace, protocol, split="val", of_test=False)
+    data = workspace.split("val", role="validation")
     evaluation = evaluate(
         {"visual": model, "text": workspace.text_model()},
-        bank,
-        sampler.batch(0, settings.training.validation_episodes),
+        data.bank(resolve_device(settings.training.device)),
+        data.sampler(protocol.request).batch(0, settings.training.validation_episodes),
         batch_episodes=settings.evaluation.batch_episodes,
     )
     return best_text_weight(

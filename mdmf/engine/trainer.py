@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from mdmf.data.episodes import EpisodeRows, EpisodeSampler
+from mdmf.data.episodes import EpisodeRequest, EpisodeRows, EpisodeSampler
 from mdmf.data.features.bank import FeatureBank
 from mdmf.device import autocast, resolve_device
 from mdmf.engine.checkpoint import FEATURE_SCALE, NOTES, load_state, save_state, save_weights
@@ -298,32 +298,21 @@ def make_trainer(workspace: Workspace, open_run: Callable[[], RunFolder], *, pro
         ValueError: if the model has nothing to train, or the classes are too few or too small for the episodes.
     """
     settings = workspace.settings
-    episode, training, evaluation = settings.episode, settings.training, settings.evaluation
-    device = resolve_device(training.device)
+    device = resolve_device(settings.training.device)
     _check_before_encoding(workspace)
-    train_sampler = workspace.sampler(
-        "train",
-        n_way=episode.n_way,
-        n_shot=episode.n_shot,
-        n_query=episode.n_query,
-        seed=training.seed,
-        for_training=True,
-    )
-    val_sampler = workspace.sampler(
-        "val", n_way=episode.n_way, n_shot=episode.n_shot, n_query=evaluation.n_query, seed=evaluation.seed
-    )
-    text = workspace.class_text("train")  # before the seed is set: loading an encoder draws random numbers
-    torch.manual_seed(training.seed)
+    train, val = workspace.split("train", role="training"), workspace.split("val", role="validation")
+    train_sampler, val_sampler = train.sampler(train_episodes(settings)), val.sampler(val_episodes(settings))
+    torch.manual_seed(settings.training.seed)  # after the class text: loading an encoder draws random numbers
     model = workspace.model()
     if not model.has_weights:
         raise ValueError(f"model {settings.model.table_name!r} has nothing to train; test it with mdmf test")
-    model.set_training_classes(None if text is None else text.to(device))
+    model.set_training_classes(None if train.class_text is None else train.class_text.to(device))
     return Trainer(
         model,
         settings=settings,
-        train_bank=workspace.bank("train", device=device, for_training=True),
+        train_bank=train.bank(device),
         train_sampler=train_sampler,
-        val_bank=workspace.bank("val", device=device),
+        val_bank=val.bank(device),
         val_sampler=val_sampler,
         data_fingerprint=workspace.fingerprint,
         progress=progress,
@@ -331,14 +320,26 @@ def make_trainer(workspace: Workspace, open_run: Callable[[], RunFolder], *, pro
     )
 
 
+def train_episodes(settings: Settings) -> EpisodeRequest:
+    """The episodes of training."""
+    episode = settings.episode
+    return EpisodeRequest(episode.n_way, episode.n_shot, episode.n_query, settings.training.seed)
+
+
+def val_episodes(settings: Settings) -> EpisodeRequest:
+    """The episodes by which a checkpoint is chosen."""
+    episode, evaluation = settings.episode, settings.evaluation
+    return EpisodeRequest(episode.n_way, episode.n_shot, evaluation.n_query, evaluation.seed)
+
+
 def _check_before_encoding(workspace: Workspace) -> None:
     """Raise the errors of prompts and episodes of every split first: encoding may take hours."""
-    episode, evaluation = workspace.settings.episode, workspace.settings.evaluation
+    settings = workspace.settings
     if workspace.needs_text:
         _ = workspace.sentences
-    workspace.check_episodes("train", n_way=episode.n_way, n_shot=episode.n_shot, n_query=episode.n_query)
-    workspace.check_episodes("val", n_way=episode.n_way, n_shot=episode.n_shot, n_query=evaluation.n_query)
-    if evaluation.after_training:
+    workspace.check_episodes("train", train_episodes(settings))
+    workspace.check_episodes("val", val_episodes(settings))
+    if settings.evaluation.after_training:
         check_test(workspace, Protocol.of(workspace.settings))
 
 

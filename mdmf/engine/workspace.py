@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from mdmf.corruptions import FRAME_KINDS, parse_corruption
-from mdmf.data.episodes import EpisodeSampler
-from mdmf.data.features.bank import FeatureBank, FeatureReader
+from mdmf.data.episodes import EpisodeRequest, EpisodeSampler
+from mdmf.data.features.bank import FeatureReader
 from mdmf.data.features.extractor import ExtractionSummary
 from mdmf.data.features.readers import CorruptedReader, ReorderedReader
 from mdmf.data.features.store import check_settings, read_manifest
@@ -26,6 +27,7 @@ from mdmf.encoders.clip import FrozenEncoder, load_encoder
 from mdmf.encoders.text_cache import ClassText, cached_class_text
 from mdmf.encoders.text_file import read_class_text
 from mdmf.engine.recipes import extraction_options, listing_settings, sentences_of, store_recipes
+from mdmf.engine.split_data import Role, SplitData
 from mdmf.files import json_sha256
 from mdmf.models.build import build_model
 from mdmf.models.method import Method
@@ -38,20 +40,23 @@ from mdmf.structures import VideoRecord
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, eq=False)
 class Workspace:
-    """The data of one experiment, made on demand and in this order: index, features, text, banks and samplers.
+    """The data of one experiment, made on demand and in this order: index, features, text, splits.
 
-    Nothing is decoded or encoded twice: what an earlier run finished is read from the feature store.
+    Nothing is decoded or encoded twice: what an earlier run finished is read from the feature store. A workspace does
+    not change: other settings are another workspace.
 
-    Args:
+    Attributes:
         settings: of the experiment.
         progress: show bars for long work.
         allow_code: let `encoder.library: module` and `model.name: module` import a user's own code.
     """
 
-    def __init__(self, settings: Settings, *, progress: bool = True, allow_code: bool = False) -> None:
-        self.settings, self.progress, self.allow_code = settings, progress, allow_code
-        self._encoders: dict[str, FrozenEncoder] = {}
+    settings: Settings
+    progress: bool = field(default=True, kw_only=True)
+    allow_code: bool = field(default=False, kw_only=True)
+    _encoders: dict[str, FrozenEncoder] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def index(self) -> VideoIndex:
@@ -168,6 +173,12 @@ class Workspace:
         rows = np.array([place.get(video_id, -1) for video_id in video_ids], dtype=np.int64)
         return ReorderedReader(stores.first, rows, feature_scale=clean.feature_scale)
 
+    def with_episodes_of(self, settings: Settings) -> Workspace:
+        """The workspace of settings that differ in the size of test episodes alone; it shares index and features."""
+        other = copy.copy(self)
+        object.__setattr__(other, "settings", settings)  # the copy is not in use yet
+        return other
+
     def extract(self) -> ExtractionSummary:
         """Finish the feature stores, from where any earlier run stopped."""
         return self.stores.extract()
@@ -239,74 +250,47 @@ class Workspace:
         """(V,) names of the videos by row number, as banks and samplers count them."""
         return self.stores.first.table.video_id
 
-    def _rows_of_split(self, split: str, *, complete: bool, of_test: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of a split's usable videos, and the index of each one's class.
+    def split(self, split: str, *, role: Role) -> SplitData:
+        """The usable videos of a split in one role.
 
-        Usable is what has features of every source (`complete`), or of one at least: of the sources of the model, or of
-        all that the test looks at. What is missing on purpose counts as there: the episodes stay the same.
+        Training uses all stored variants of videos that have every source of the method. Validation and test use the
+        test view of videos with one source at least: of the method, or, in the test, of everything that is tested,
+        corrupted where `corrupt` says so. A feature that a corruption removes counts as present: the episodes stay
+        the same.
+
+        Raises:
+            ValueError: if groups are asked for and unknown.
         """
+        table = self.stores.first.table
+        return SplitData(
+            split=split,
+            class_names=self.index.classes[split],
+            readers=self.test_readers if role == "test" else self._readers(role),
+            class_ids=self._class_ids(split, role),
+            class_text=self.class_text(split),
+            n_variants=self.stores.first.n_variants if role == "training" else 1,
+            groups=self._groups(table.video_id, table.group),
+        )
+
+    def _readers(self, role: Role) -> dict[str, FeatureReader]:
+        """source -> its features as they are stored."""
+        sources = self.sources if role == "test" else self._own_sources
+        return {source: self.stores.readers[source] for source in sources}
+
+    def _class_ids(self, split: str, role: Role) -> np.ndarray:
+        """(V,) index of each usable video's class in the split, -1 for the others."""
         class_index = {name: number for number, name in enumerate(self.index.classes[split])}
         records = [record for record in self.index.records if record.split == split]
         rows = self.stores.first.rows_of([record.video_id for record in records])
         classes = np.array([class_index[record.class_name] for record in records], dtype=np.int64)
-        sources = self.sources if of_test else self._own_sources
-        there = np.stack([self.stores.readers[source].ok[rows] for source in sources])
-        usable = np.asarray(there.all(axis=0) if complete else there.any(axis=0))
-        return rows[usable], classes[usable]
+        present = np.stack([reader.ok[rows] for reader in self._readers(role).values()])
+        usable = np.asarray(present.all(axis=0) if role == "training" else present.any(axis=0))
+        class_ids = np.full(len(self.stores.first.table), -1, dtype=np.int64)
+        class_ids[rows[usable]] = classes[usable]
+        return class_ids
 
-    def bank(
-        self, split: str, *, device: str | torch.device, for_training: bool = False, of_test: bool = False
-    ) -> FeatureBank:
-        """The features of a split.
-
-        Args:
-            for_training: all stored variants, of videos that have every source; else the test view of any with one.
-            of_test: of all sources that the test looks at, corrupted where `corrupt` says so; else the model's own.
-        """
-        rows, _ = self._rows_of_split(split, complete=for_training, of_test=of_test)
-        own = {source: self.stores.readers[source] for source in self._own_sources}
-        return FeatureBank(
-            self.test_readers if of_test else own,
-            rows,
-            class_text=self.class_text(split),
-            n_variants=self.stores.first.n_variants if for_training else 1,
-            device=device,
-        )
-
-    def sampler(
-        self,
-        split: str,
-        *,
-        n_way: int,
-        n_shot: int,
-        n_query: int,
-        seed: int,
-        for_training: bool = False,
-        of_test: bool = False,
-    ) -> EpisodeSampler:
-        """The episodes of a split; `for_training` and `of_test` as for the bank that they are gathered from.
-
-        Raises:
-            ValueError: if an episode of this size cannot be drawn, or groups are asked for and unknown.
-        """
-        rows, classes = self._rows_of_split(split, complete=for_training, of_test=of_test)
-        table = self.stores.first.table
-        class_ids = np.full(len(table), -1, dtype=np.int64)
-        class_ids[rows] = classes
-        return EpisodeSampler(
-            class_ids,
-            class_names=self.index.classes[split],
-            n_way=n_way,
-            n_shot=n_shot,
-            n_query=n_query,
-            seed=seed,
-            split=split,
-            groups=self._groups(table.video_id, table.group),
-            n_variants=self.stores.first.n_variants if for_training else 1,
-        )
-
-    def check_episodes(self, split: str, *, n_way: int, n_shot: int, n_query: int) -> None:
-        """See from the index alone, before anything is encoded, whether a split has episodes of this size.
+    def check_episodes(self, split: str, request: EpisodeRequest) -> None:
+        """Check from the index alone, before anything is encoded, that a split has episodes of this size.
 
         Raises:
             ValueError: if it has not.
@@ -317,12 +301,9 @@ class Workspace:
         EpisodeSampler(
             np.array(class_ids, dtype=np.int64),
             class_names=self.index.classes[split],
-            n_way=n_way,
-            n_shot=n_shot,
-            n_query=n_query,
-            seed=0,
             split=split,
             groups=self._groups([record.video_id for record in records], [record.group for record in records]),
+            **asdict(request),
         )
 
     def _groups(self, video_ids: Iterable[str], names: Iterable[str | None]) -> np.ndarray | None:
@@ -377,7 +358,7 @@ class Workspace:
 
     def _missing_notes(self, split: str) -> list[str]:
         in_split = self.stores.first.rows_of([r.video_id for r in self.index.records if r.split == split])
-        usable = np.isin(in_split, self._rows_of_split(split, complete=False, of_test=True)[0])
+        usable = self._class_ids(split, "test")[in_split] >= 0
         notes = []
         if not usable.all():
             notes.append(f"{(~usable).sum()} of {len(in_split)} videos could not be read and were not used")

@@ -10,7 +10,7 @@ import numpy as np
 from torch import nn
 
 from mdmf.config import check_settings
-from mdmf.data.episodes import EpisodeRows, EpisodeSampler
+from mdmf.data.episodes import EpisodeRequest, EpisodeRows, EpisodeSampler
 from mdmf.data.features.bank import FeatureBank
 from mdmf.data.features.store import read_manifest
 from mdmf.encoders.clip import FrozenEncoder
@@ -135,21 +135,15 @@ def open_test(folder: Path, result: Result, saved: Episodes, *, allow_code: bool
     model = workspace.model()
     if workspace.method.is_trained:
         load_weights(_tested_weights(folder, result), model)
+    data = workspace.split(protocol.split, role="test")
     opened = OpenedTest(
         settings=settings,
         result=result,
         saved=saved,
         workspace=workspace,
         model=model.eval(),
-        bank=workspace.bank(protocol.split, device="cpu", of_test=True),
-        sampler=workspace.sampler(
-            protocol.split,
-            n_way=protocol.n_way,
-            n_shot=protocol.n_shot,
-            n_query=protocol.n_query,
-            seed=protocol.seed,
-            of_test=True,
-        ),
+        bank=data.bank("cpu"),
+        sampler=data.sampler(EpisodeRequest(protocol.n_way, protocol.n_shot, protocol.n_query, protocol.seed)),
     )
     opened.check_episodes()
     return opened

@@ -1,7 +1,7 @@
-"""What the objects of the moving-shapes world do: one function of time per action class.
+"""Actions of the moving-shapes world: the motion of the objects of each class as a function of time.
 
-Lengths are in frame sides, x to the right, y down, angles in radians clockwise. `u` is the time of each frame, 0..1.
-Everything random is drawn before time is looked at, so that the same generator gives the same motion for any frames.
+Lengths are in frame sides, x points right, y down; angles are in radians clockwise. `u` is the time of frames, 0..1.
+Random values are drawn before `u` is used, so the same generator gives the same motion for any choice of frames.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 Path = Callable[[np.ndarray], np.ndarray]  # progress (T,) in 0..1 -> offsets (T, 2)
 Course = Callable[[np.ndarray], np.ndarray]  # progress (T,) -> values (T,)
 Offsets = Callable[[np.ndarray], np.ndarray]  # progress (T,) -> offsets of every object (T, M, 2)
-Formation = Callable[[np.random.Generator, float], Offsets]  # draws what is random, given the reach
+Formation = Callable[[np.random.Generator, float], Offsets]  # generator and reach -> a random formation
 
 RADIUS = (0.07, 0.13)
 REACH = (0.22, 0.42)
@@ -24,7 +24,7 @@ _FINE = np.linspace(0.0, 1.0, 201)
 
 @dataclass(frozen=True)
 class Motion:
-    """Where M objects are at T times.
+    """Place, size and angle of M objects at T times.
 
     Attributes:
         centre: (T, M, 2), x and y.
@@ -41,14 +41,14 @@ class Motion:
 
 @dataclass(frozen=True)
 class Action:
-    """One action class: its motion, and whether only shapes that show their angle make sense in it."""
+    """Motion of one action class; with `needs_angle`, its objects are shapes whose angle is visible."""
 
     motion: Callable[[np.ndarray, np.random.Generator], Motion]
     needs_angle: bool = False
 
 
 def _draw_pace(rng: np.random.Generator) -> Course:
-    """Progress of the action over time: 0 during a random rest before it, 1 during a random rest after it."""
+    """Random progress of an action over time: 0 during a rest before it, 1 during a rest after it."""
     start, end = rng.uniform(0.0, 0.3), rng.uniform(0.7, 1.0)
     return lambda u: np.clip((u - start) / (end - start), 0.0, 1.0)
 
@@ -72,7 +72,7 @@ def _rotate(offsets: np.ndarray, angle: float) -> np.ndarray:
 
 
 def _along(path: Path, *, reach: tuple[float, float] = REACH, turn: float = 0.12) -> Action:
-    """One object on a path. Its mean position is random and the same for every path, so that it tells nothing."""
+    """Action of one object on a path; the distribution of its mean position is the same for every path."""
 
     def motion(u: np.ndarray, rng: np.random.Generator) -> Motion:
         length, angle, pace = rng.uniform(*reach), rng.uniform(-turn, turn), _draw_pace(rng)
@@ -86,7 +86,7 @@ def _along(path: Path, *, reach: tuple[float, float] = REACH, turn: float = 0.12
 
 
 def _together(formation: Formation, *, reach: tuple[float, float] = REACH) -> Action:
-    """Several objects around a random middle."""
+    """Action of several objects around a random middle."""
 
     def motion(u: np.ndarray, rng: np.random.Generator) -> Motion:
         pace, offsets = _draw_pace(rng), formation(rng, rng.uniform(*reach))
@@ -97,7 +97,7 @@ def _together(formation: Formation, *, reach: tuple[float, float] = REACH) -> Ac
 
 
 def _in_place(*, radius: Course | None = None, angle: Course | None = None, visible: Course | None = None) -> Action:
-    """One object that stays where it is and changes its size (a factor), its angle or whether it is seen."""
+    """Action of one object at a fixed place, with changing radius (a factor), angle or visibility."""
 
     def motion(u: np.ndarray, rng: np.random.Generator) -> Motion:
         progress, vigour = _draw_pace(rng)(u), rng.uniform(0.8, 1.2)
@@ -116,9 +116,8 @@ def _in_place(*, radius: Course | None = None, angle: Course | None = None, visi
 # Paths of one object -------------------------------------------------------------------------------------------------
 
 
-def _line(progress: np.ndarray, *, direction: tuple[float, float], course: Course | None = None) -> np.ndarray:
-    covered = progress if course is None else course(progress)
-    return covered[:, None] * np.asarray(direction)
+def _line(progress: np.ndarray, *, direction: tuple[float, float], course: Course) -> np.ndarray:
+    return course(progress)[:, None] * np.asarray(direction)
 
 
 def _corner(progress: np.ndarray, *, first: tuple[float, float], then: tuple[float, float]) -> np.ndarray:
@@ -137,7 +136,11 @@ def _zigzag(progress: np.ndarray, *, axis: int) -> np.ndarray:
     return offsets
 
 
-def _there_and_back(progress: np.ndarray) -> np.ndarray:
+def _steadily(progress: np.ndarray) -> np.ndarray:
+    return progress
+
+
+def _out_and_back(progress: np.ndarray) -> np.ndarray:
     return 1.0 - np.abs(2 * progress - 1)
 
 
@@ -148,7 +151,7 @@ def _stop_in_between(progress: np.ndarray) -> np.ndarray:
 LEFT, RIGHT, UP, DOWN = (-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0)
 
 
-def _move(direction: tuple[float, float], course: Course | None = None) -> Action:
+def _move(direction: tuple[float, float], course: Course = _steadily) -> Action:
     return _along(partial(_line, direction=direction, course=course))
 
 
@@ -160,18 +163,18 @@ def _turn_corner(first: tuple[float, float], then: tuple[float, float]) -> Actio
 
 
 def _star(rng: np.random.Generator, reach: float, *, n_objects: int, spread: Course) -> Offsets:
-    """Objects at equal angles around the middle, whose distance from it follows `spread` (0 touching, 1 far)."""
+    """Objects at equal angles around the middle, at a distance that follows `spread` (0: touching, 1: far)."""
     angles = rng.uniform(0, 2 * np.pi) + 2 * np.pi * np.arange(n_objects) / n_objects
     rays = np.stack([np.cos(angles), np.sin(angles)], axis=-1)  # (M, 2)
     return lambda progress: (0.11 + 0.5 * reach * spread(progress))[:, None, None] * rays
 
 
 def _meeting(rng: np.random.Generator, reach: float, *, collide: bool) -> Offsets:
-    """Two objects that run towards each other and bounce back, or pass each other."""
+    """Two objects that move towards each other and bounce back, or pass each other."""
     side, turn = rng.choice([-1.0, 1.0]), rng.uniform(-0.5, 0.5)
 
     def offsets(progress: np.ndarray) -> np.ndarray:
-        course = 1 - 2 * progress  # 1 and -1: far apart, 0: met
+        course = 1 - 2 * progress  # 1 and -1: far apart, 0: together
         along = 0.5 * reach * np.abs(course) + 0.1 if collide else 0.5 * reach * course
         first = side * np.stack([along, np.full_like(along, 0.0 if collide else 0.09)], axis=-1)
         return _rotate(np.stack([first, -first], axis=1), turn)
@@ -180,7 +183,7 @@ def _meeting(rng: np.random.Generator, reach: float, *, collide: bool) -> Offset
 
 
 def _exchange(rng: np.random.Generator, reach: float) -> Offsets:
-    """Two objects that take each other's place, half a turn around their middle."""
+    """Two objects that exchange places by half a turn around their middle."""
     start, sense = rng.uniform(0, 2 * np.pi), rng.choice([-1.0, 1.0])
 
     def offsets(progress: np.ndarray) -> np.ndarray:
@@ -192,7 +195,7 @@ def _exchange(rng: np.random.Generator, reach: float) -> Offsets:
 
 
 def _pursuit(rng: np.random.Generator, reach: float) -> Offsets:
-    """Two objects on one line, to the left or to the right; the second gains on the first."""
+    """Two objects that move along one line, to the left or to the right; the second approaches the first."""
     side = rng.choice([-1.0, 1.0])
 
     def offsets(progress: np.ndarray) -> np.ndarray:
@@ -205,7 +208,7 @@ def _pursuit(rng: np.random.Generator, reach: float) -> Offsets:
 
 
 def _side_by_side(rng: np.random.Generator, reach: float, *, direction: float) -> Offsets:
-    """Two objects beside each other that rise (-1) or sink (1) together."""
+    """Two objects side by side that rise (`direction` -1) or sink (1) together."""
     x = rng.choice([-1.0, 1.0]) * rng.uniform(0.14, 0.22) * np.array([1.0, -1.0])
 
     def offsets(progress: np.ndarray) -> np.ndarray:
@@ -215,15 +218,11 @@ def _side_by_side(rng: np.random.Generator, reach: float, *, direction: float) -
     return offsets
 
 
-def _apart(progress: np.ndarray) -> np.ndarray:
-    return progress
-
-
 def _closer(progress: np.ndarray) -> np.ndarray:
     return 1.0 - progress
 
 
-# The registry --------------------------------------------------------------------------------------------------------
+# The classes ---------------------------------------------------------------------------------------------------------
 
 ACTIONS: dict[str, Action] = {
     "move_left": _move(LEFT),
@@ -245,8 +244,8 @@ ACTIONS: dict[str, Action] = {
     "appear": _in_place(visible=lambda progress: progress > 0.45),
     "vanish": _in_place(visible=lambda progress: progress < 0.55),
     "blink": _in_place(visible=lambda progress: np.sin(2 * np.pi * 2 * progress + 1e-6) >= 0),
-    "left_and_back": _move(LEFT, _there_and_back),
-    "right_and_back": _move(RIGHT, _there_and_back),
+    "left_and_back": _move(LEFT, _out_and_back),
+    "right_and_back": _move(RIGHT, _out_and_back),
     "speed_up": _move(RIGHT, lambda progress: progress**2.5),
     "slow_down": _move(RIGHT, lambda progress: 1 - (1 - progress) ** 2.5),
     "stop_and_go": _move(RIGHT, _stop_in_between),
@@ -254,12 +253,12 @@ ACTIONS: dict[str, Action] = {
     "left_then_down": _turn_corner(LEFT, DOWN),
     "right_then_up": _turn_corner(RIGHT, UP),
     "right_then_down": _turn_corner(RIGHT, DOWN),
-    "up_and_back": _move(UP, _there_and_back),
-    "down_and_back": _move(DOWN, _there_and_back),
+    "up_and_back": _move(UP, _out_and_back),
+    "down_and_back": _move(DOWN, _out_and_back),
     "approach": _together(partial(_star, n_objects=2, spread=_closer)),
-    "separate": _together(partial(_star, n_objects=2, spread=_apart)),
+    "separate": _together(partial(_star, n_objects=2, spread=_steadily)),
     "gather": _together(partial(_star, n_objects=3, spread=_closer)),
-    "scatter": _together(partial(_star, n_objects=3, spread=_apart)),
+    "scatter": _together(partial(_star, n_objects=3, spread=_steadily)),
     "collide": _together(partial(_meeting, collide=True)),
     "pass": _together(partial(_meeting, collide=False)),
     "swap": _together(_exchange),

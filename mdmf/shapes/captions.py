@@ -1,7 +1,7 @@
-"""Single frames of the moving-shapes world with captions that name what one frame shows; they train the tiny encoder.
+"""Single frames with captions, from which the tiny encoder is trained.
 
-A batch names one kind of attribute (place, number, colour ...). The frames are scenes of their own, not frames of the
-world's videos; only the kind `action` uses the motions, of the training classes alone, each frame from another video.
+The captions of a batch name one kind of attribute (place, number, colour ...). The frames show random scenes, not
+videos of the world; only the kind `action` uses motions, those of the training classes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _LARGEST_NUMBER = 4
 
 @dataclass(frozen=True)
 class CaptionedFrames:
-    """Frames (N, S, S, 3) uint8 RGB, a caption each, and what they show of their first object (for measuring)."""
+    """Frames (N, S, S, 3) uint8 RGB, their N captions, and the objects that they show."""
 
     frames: np.ndarray
     captions: list[str]
@@ -44,7 +44,7 @@ class CaptionedFrames:
 
 
 def _objects(rng: np.random.Generator, n_objects: int, *, shapes: tuple[str, ...] = SHAPE_NAMES) -> Sprites:
-    """Objects of random looks anywhere in one frame (N = 1)."""
+    """Random objects at random places in one frame (N = 1)."""
     names = rng.choice(shapes, n_objects)
     return Sprites(
         shape=np.array([[SHAPE_NAMES.index(name) for name in names]], dtype=int).reshape(1, n_objects),
@@ -169,7 +169,7 @@ def captioned_frames(
         raise ValueError(f"unknown kind of caption {kind!r}; expected one of {CAPTION_KINDS}")
     unseen = set(action_sentences) - set(SHAPES_SPLIT["train"])
     if unseen:
-        raise ValueError(f"the encoder may learn the names of training classes only, got {sorted(unseen)}")
+        raise ValueError(f"the encoder is trained with the names of training classes only, got {sorted(unseen)}")
     make = SCENES[kind] if kind in SCENES else lambda rng: _action_scene(rng, action_sentences)
     scenes = [make(rng) for _ in range(n_frames)]
     sprites = _stack([scene for scene, _ in scenes])
@@ -186,7 +186,7 @@ def _action_scene(rng: np.random.Generator, action_sentences: Mapping[str, str])
 
 
 def _stack(scenes: list[Sprites]) -> Sprites:
-    """Scenes of one frame each as one, filled up with objects that are not visible."""
+    """Scenes of one frame each as one record, padded with invisible objects."""
     n_objects = max(scene.shape.shape[1] for scene in scenes)
 
     def fill(name: str) -> np.ndarray:
@@ -202,16 +202,16 @@ def _stack(scenes: list[Sprites]) -> Sprites:
 
 
 def scene_numbers(sprites: Sprites) -> tuple[np.ndarray, np.ndarray]:
-    """What can be read off a frame as numbers of about zero mean and unit variance, whatever the order of objects.
+    """Properties of frames as numbers of about zero mean and unit variance, independent of the order of objects.
 
-    Mean place, spread of the places (x, y and both together), number of objects, mean log radius, mean colour, share of
-    each shape, and mean heading (once and twice the angle) of the shapes that have one.
+    Number of objects, mean place, spread of the places (x, y and both together), mean log radius, mean colour, share of
+    each shape, and mean direction (once and twice the angle) of the shapes with a visible angle.
 
     Args:
         sprites: of N frames.
 
     Returns:
-        Numbers (N, M) and whether each is known (N, M), 0 or 1: of a frame without objects only their number is.
+        Numbers (N, M), and whether each is known (N, M), 0 or 1: in a frame without objects only their number is.
     """
     visible = sprites.visible[..., None]
     n_objects = sprites.visible.sum(axis=1, keepdims=True)

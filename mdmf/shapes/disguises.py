@@ -1,4 +1,4 @@
-"""Three ways to show one scene of the moving-shapes world: as it is, to the flow alone, or to single frames alone."""
+"""Three renderings of a scene of the moving-shapes world: plain, visible only in flow, or only in single frames."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import numpy as np
 from mdmf.shapes.drawing import SHAPE_NAMES, SHAPES, Sprites, draw_sprites
 
 _N_WAVES = 96
-# Longer waves and a sharper seam help the flow, and let single frames show more.
+# Longer waves and a sharper seam improve the flow, but also make objects more visible in single frames.
 _SHORTEST_WAVE = 5.0  # pixels; with the octaves below, a texture correlates with itself by half at 2.4 pixels
 _N_OCTAVES = 2.0
 _SEAM = 2.0  # pixels over which one texture turns into another
 _N_DECOYS = 40
-_DECOY_RADIUS = (0.06, 0.14)  # of a frame side, as objects have it
+_DECOY_RADIUS = (0.06, 0.14)  # of a frame side, similar to objects
 _GOLDEN_ANGLE = np.pi * (3.0 - np.sqrt(5.0))
 _LARGEST_JUMP = 0.1  # of a frame side
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What a video shows, before it is decided how it is shown.
+    """The content of a video, independent of its disguise.
 
     Attributes:
-        background: (W, W, 3), 0..1, as wide as a frame and, on each side, the camera's reach.
-        camera: (T, 2), whole pixels, x and y, by which all that is seen is displaced.
-        layers: the sprites of T frames, the lowest first; the last layer holds the objects of the action.
+        background: (W, W, 3), 0..1; a frame with a margin on each side for the movement of the camera.
+        camera: (T, 2), x and y in whole pixels, the displacement of the whole picture.
+        layers: the sprites of T frames, the lowest first; the last layer contains the objects of the action.
         size: side of a frame in pixels.
     """
 
@@ -38,38 +38,38 @@ class Scene:
 
 
 def render_plain(scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    """The scene as it is: frames (T, S, S, 3) float32, 0..1. Nothing is drawn from `rng`."""
-    canvas = _seen_by(scene.camera, scene.background, scene.size)
+    """Frames (T, S, S, 3) float32, 0..1, of the scene without disguise. `rng` is not used."""
+    canvas = _window(scene.camera, scene.background, scene.size)
     for sprites in scene.layers:
         draw_sprites(canvas, _displaced(sprites, scene.camera / scene.size))
     return canvas
 
 
 def render_camouflage(scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    """Frames (T, S, S, 3), 0..1, in which all is covered with one kind of texture, so that only motion shows objects.
+    """Frames (T, S, S, 3), 0..1, in which objects and background have the same texture: only motion shows objects.
 
-    An object's texture moves, turns and grows with it. Objects are small: at 72 pixels, OpenCV's DIS sees their motion
-    only with its finest scale set to 0, or between enlarged frames.
+    The texture of an object moves, turns and grows with it. Objects are small: at 72 pixels, OpenCV's DIS detects
+    their motion only with finest scale 0, or between enlarged frames.
     """
     base = rng.uniform(0.43, 0.57) + rng.uniform(-0.04, 0.04, 3)
     contrast = rng.uniform(0.15, 0.19)
-    canvas = _seen_by(scene.camera, _patchwork(len(scene.background), rng), scene.size)
+    canvas = _window(scene.camera, _patchwork(len(scene.background), rng), scene.size)
     for sprites in scene.layers:
         _cover(canvas, _displaced(sprites, scene.camera / scene.size), rng)
     return np.clip(base + contrast * canvas, 0.0, 1.0)
 
 
 def render_shake(scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    """Frames (T, S, S, 3), 0..1, that show objects as well as plain ones do, while the flow between them is useless.
+    """Frames (T, S, S, 3), 0..1, in which objects are as visible as in plain frames, but flow is useless.
 
-    The camera jumps, the light flickers, and the background has other soft patches in every frame.
+    The camera jumps, the light flickers, and the soft patches of the background change from frame to frame.
     """
     n_frames, n_margin = len(scene.camera), _largest_jump(scene.size)
     camera = scene.camera + _random_jumps(scene, rng)
     wide = np.pad(scene.background, ((n_margin, n_margin), (n_margin, n_margin), (0, 0)), mode="reflect")
     points = _pixel_grid(scene.size).reshape(-1, 2)
     patches = [random_texture(rng, n_waves=16, shortest_wave=16.0).values(points) for _ in range(n_frames)]
-    canvas = _seen_by(camera, wide, scene.size)
+    canvas = _window(camera, wide, scene.size)
     canvas += rng.uniform(0.04, 0.07) * np.reshape(patches, canvas.shape)
     for sprites in scene.layers:
         draw_sprites(canvas, _displaced(sprites, camera / scene.size))
@@ -91,12 +91,12 @@ DISGUISES: dict[str, Callable[[Scene, np.random.Generator], np.ndarray]] = {
 class Texture:
     """A smooth random pattern on the whole plane: a sum of waves, of mean 0 and variance about 1.
 
-    A wave that leaves the band of wavelengths when the texture grows enters it again at its other end. Waves are weak
-    there, so that no jump is seen, and the statistics of the texture are the same at every size and angle.
+    A wave that leaves the band of wavelengths when the texture grows enters it again at the other end. Waves are weak
+    at both ends, so the change is smooth, and the statistics of the texture are the same at every size and angle.
 
     Attributes:
         direction: (K, 2), unit vectors.
-        place: (K,), where each wave stands in the band of wavelengths, 0..1.
+        place: (K,), position of each wave in the band of wavelengths, 0..1.
         phase: (K,), radians.
         tint: (K, 3), strength of each wave in the colour channels.
         shortest_wave: lower end of the band of wavelengths, pixels.
@@ -109,7 +109,7 @@ class Texture:
     shortest_wave: float
 
     def values(self, points: np.ndarray, *, growth: float = 1.0) -> np.ndarray:
-        """The texture (n, 3) float32 at `points` (n, 2), pixels from its centre, after it has grown by a factor."""
+        """The texture (n, 3) float32 at `points` (n, 2), in pixels from its centre, enlarged by the factor `growth`."""
         place = (self.place + np.log2(growth) / _N_OCTAVES) % 1.0
         wavelength = self.shortest_wave * 2.0 ** (_N_OCTAVES * place)
         waves = (2 * np.pi * self.direction / wavelength[:, None]).T.astype(np.float32)  # (2, K)
@@ -120,8 +120,10 @@ class Texture:
 def random_texture(
     rng: np.random.Generator, *, n_waves: int = _N_WAVES, shortest_wave: float = _SHORTEST_WAVE
 ) -> Texture:
-    """A greyish texture of waves at even steps through the band of wavelengths, and evenly in all directions."""
-    angle = rng.uniform(0, 2 * np.pi) + _GOLDEN_ANGLE * np.arange(n_waves)  # so also waves of near lengths differ
+    """A random greyish texture of waves with evenly spaced wavelengths and directions."""
+    angle = rng.uniform(0, 2 * np.pi) + _GOLDEN_ANGLE * np.arange(
+        n_waves
+    )  # so waves of similar length differ in direction
     return Texture(
         direction=np.stack([np.cos(angle), np.sin(angle)], axis=-1),
         place=(np.arange(n_waves) + rng.random()) / n_waves % 1.0,
@@ -132,7 +134,7 @@ def random_texture(
 
 
 def _patchwork(size: int, rng: np.random.Generator) -> np.ndarray:
-    """A background (size, size, 3) of mean 0 and variance 1, full of still shapes, so that seams tell nothing."""
+    """A background (size, size, 3) of mean 0 and variance 1, full of still shapes: a seam shows no object."""
     ground = random_texture(rng).values(_pixel_grid(size).reshape(-1, 2)).reshape(1, size, size, 3)
     n_decoys = (1, _N_DECOYS)
     decoys = Sprites(
@@ -156,34 +158,34 @@ def _cover(canvas: np.ndarray, sprites: Sprites, rng: np.random.Generator) -> No
     for frame, column in np.argwhere(sprites.visible > 0):
         radius = sprites.radius[frame, column]
         offsets = pixels - sprites.centre[frame, column] * size
-        own = _turned_back(offsets, sprites.angle[frame, column])  # (S, S, 2), pixels along the object's own axes
+        along = _along_axes(offsets, sprites.angle[frame, column])  # (S, S, 2), pixels along the axes of the object
         distance = SHAPES[SHAPE_NAMES[sprites.shape[frame, column]]]
-        edge = distance(own[..., 0] / (radius * size), own[..., 1] / (radius * size)) * radius * size
-        blend = np.pi / 2 * np.clip(0.5 - edge / _SEAM, 0.0, 1.0)  # cosine and sine of it keep the variance 1
+        edge = distance(along[..., 0] / (radius * size), along[..., 1] / (radius * size)) * radius * size
+        blend = np.pi / 2 * np.clip(0.5 - edge / _SEAM, 0.0, 1.0)  # its cosine and sine keep the variance 1
         inside = blend > 0
-        values = textures[column].values(own[inside], growth=radius / mean_radius[column])  # (n, 3)
+        values = textures[column].values(along[inside], growth=radius / mean_radius[column])  # (n, 3)
         weight = blend[inside][:, None]
         canvas[frame, inside] = np.cos(weight) * canvas[frame, inside] + np.sin(weight) * values
 
 
-def _turned_back(offsets: np.ndarray, angle: float) -> np.ndarray:
-    """Offsets (..., 2) from an object's centre, along the axes of the object, which is turned by `angle` clockwise."""
+def _along_axes(offsets: np.ndarray, angle: float) -> np.ndarray:
+    """Offsets (..., 2) in the coordinates of an object that is turned by `angle` clockwise."""
     right, down = offsets[..., 0], offsets[..., 1]
     cos, sin = np.cos(angle), np.sin(angle)
     return np.stack([right * cos + down * sin, down * cos - right * sin], axis=-1)
 
 
 def _pixel_grid(size: int) -> np.ndarray:
-    """The middles (size, size, 2) of an image's pixels, x and y."""
-    middles = np.arange(size) + 0.5
-    return np.stack(np.meshgrid(middles, middles), axis=-1)
+    """The centres (size, size, 2) of the pixels of an image, x and y."""
+    centres = np.arange(size) + 0.5
+    return np.stack(np.meshgrid(centres, centres), axis=-1)
 
 
 # The camera ----------------------------------------------------------------------------------------------------------
 
 
-def _seen_by(camera: np.ndarray, background: np.ndarray, size: int) -> np.ndarray:
-    """The window (T, S, S, 3) of each frame on a background (W, W, 3) that is displaced by `camera` (T, 2)."""
+def _window(camera: np.ndarray, background: np.ndarray, size: int) -> np.ndarray:
+    """Windows (T, S, S, 3) of the frames on a background (W, W, 3) that is displaced by `camera` (T, 2)."""
     n_margin = (len(background) - size) // 2
     windows = [(n_margin - y, n_margin - x) for x, y in camera]
     return np.stack([background[top : top + size, left : left + size] for top, left in windows])
@@ -198,7 +200,7 @@ def _largest_jump(size: int) -> int:
 
 
 def _random_jumps(scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    """Independent displacements (T, 2) in whole pixels that push no visible object of the action out of the frame."""
+    """Random displacements (T, 2) in whole pixels that keep all visible objects of the action in the frame."""
     objects, largest = scene.layers[-1], _largest_jump(scene.size)
     centre = objects.centre * scene.size + scene.camera[:, None]  # (T, M, 2), pixels
     radius = (objects.radius * scene.size)[..., None]

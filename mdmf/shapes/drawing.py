@@ -1,4 +1,4 @@
-"""Draws coloured shapes on a varied background; numpy only, many frames at once."""
+"""Drawing of coloured shapes on varied backgrounds, many frames at once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Sprites:
     """M objects in each of N frames; lengths in frame sides, angles in radians clockwise.
 
     Attributes:
-        shape: (N, M), index into `SHAPES`' names.
+        shape: (N, M), index into `SHAPE_NAMES`.
         colour: (N, M, 3), 0..1.
         centre: (N, M, 2), x and y.
         radius: (N, M).
@@ -40,7 +40,7 @@ class Sprites:
     visible: np.ndarray
 
 
-# Signed distance (in radii) of points (x, y), each (n, H, W), from a shape's edge; negative inside. "Up" is -y.
+# Signed distance (in radii) of points (x, y), each (n, H, W), from the edge of a shape; negative inside. Up is -y.
 
 
 def _box(x: np.ndarray, y: np.ndarray, half_width: float, half_height: float) -> np.ndarray:
@@ -68,7 +68,7 @@ def _cross(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _triangle(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Narrower than high, so that it points one way."""
+    """Narrower than high, so its direction is visible."""
     return np.maximum(y - 0.85, 0.949 * np.abs(x) - 0.316 * y - 0.42)
 
 
@@ -114,7 +114,10 @@ def _draw_one(
 ) -> None:
     size = canvas.shape[1]
     pixels = (np.arange(size, dtype=np.float32) + 0.5) / size
-    pick = lambda values: values[rows, column].astype(np.float32)[:, None, None]  # noqa: E731
+
+    def pick(values: np.ndarray) -> np.ndarray:
+        return values[rows, column].astype(np.float32)[:, None, None]  # (n, 1, 1)
+
     centre = sprites.centre[rows, column].astype(np.float32)
     radius, cos, sin = pick(sprites.radius), np.cos(pick(sprites.angle)), np.sin(pick(sprites.angle))
     right = pixels[None, None, :] - centre[:, 0, None, None]  # (n, 1, S)
@@ -127,7 +130,7 @@ def _draw_one(
 
 
 def draw_background(rng: np.random.Generator, size: int) -> np.ndarray:
-    """A muted background (size, size, 3) float32 in 0..1: a colour gradient, soft patches and a finer texture."""
+    """A random muted background (size, size, 3) float32 in 0..1: a base colour, soft patches and a finer texture."""
     base = rng.uniform(0.2, 0.75) + rng.uniform(-0.06, 0.06, 3)
     patches = rng.normal(0.0, rng.uniform(0.01, 0.06), (4, 4, 3)) + rng.normal(0.0, rng.uniform(0.0, 0.06), (4, 4, 1))
     texture = rng.normal(0.0, rng.uniform(0.0, 0.05), (16, 16, 1))
@@ -136,7 +139,7 @@ def draw_background(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _upsample(grid: np.ndarray, size: int) -> np.ndarray:
-    """Bilinear: (g, g, c) -> (size, size, c)."""
+    """Bilinear upsampling, (g, g, c) -> (size, size, c)."""
     n_cells = grid.shape[0]
     place = np.linspace(0.0, n_cells - 1.0, size)
     weight = np.clip(1.0 - np.abs(place[:, None] - np.arange(n_cells)), 0.0, 1.0)  # (size, g)
@@ -144,14 +147,14 @@ def _upsample(grid: np.ndarray, size: int) -> np.ndarray:
 
 
 def random_colours(rng: np.random.Generator, n_objects: int) -> tuple[np.ndarray, np.ndarray]:
-    """Different colours for the objects of one frame: indices into `COLOUR_NAMES` (M,), and RGB (M, 3) in 0..1."""
+    """Different random colours for the objects of one frame: indices into `COLOUR_NAMES` (M,), RGB (M, 3) in 0..1."""
     chosen = rng.choice(len(COLOUR_NAMES), n_objects, replace=False)
     rgb = np.array([COLOURS[COLOUR_NAMES[index]] for index in chosen], dtype=float).reshape(n_objects, 3) / 255
     return chosen, np.clip(rgb + rng.uniform(-0.06, 0.06, (n_objects, 3)), 0.0, 1.0)
 
 
 def random_distractors(rng: np.random.Generator, *, largest_number: int = 2) -> Sprites:
-    """A few small grey shapes that have nothing to do with the action (N = 1)."""
+    """A few small grey shapes in one frame (N = 1), unrelated to the action."""
     n_objects = int(rng.integers(0, largest_number + 1))
     grey = rng.uniform(0.1, 0.9, (1, n_objects, 1))
     return Sprites(

@@ -1,9 +1,9 @@
-"""Trains the tiny CLIP that ships with the project, from frames and captions that the caller makes."""
+"""Model, losses and training of the tiny CLIP of the demo."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +22,13 @@ _LARGEST_LOGIT_SCALE = 4.6052  # log 100, CLIP's own bound
 
 @dataclass(frozen=True)
 class Batch:
-    """Frames with a caption each, and the numbers that a linear reading of their features is asked for.
+    """Frames with captions, and numbers to predict from their features by a linear head.
 
-    frames (B, S, S, 3) uint8; captions B; numbers (B, M) of about zero mean and unit variance; known (B, M), 0 or 1.
+    Attributes:
+        frames: (B, S, S, 3) uint8.
+        captions: B.
+        numbers: (B, M), of about zero mean and unit variance.
+        known: (B, M), 0 or 1.
     """
 
     frames: np.ndarray
@@ -35,11 +39,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class TinyTraining:
-    """How the tiny encoder is trained.
+    """Settings of the training.
 
-    Captions alone did not train it: the features of all frames stayed one direction, and the loss at chance, for 1,200
-    steps. So the image tower is asked for numbers too (where, how large, how many …), alone for the first
-    `n_reading_steps` and beside the captions then; the linear reading head is thrown away.
+    With captions alone, the features of all frames pointed in one direction and the loss stayed at chance for 1,200
+    steps. The image tower is therefore also trained to predict numbers (place, size, count …) through a linear head:
+    without captions for the first `n_reading_steps`, and together with them afterwards.
     """
 
     n_steps: int = 2000
@@ -51,7 +55,7 @@ class TinyTraining:
 
 
 def tiny_config(words: Sequence[str], *, image_size: int = 60, feature_size: int = 128) -> dict[str, Any]:
-    """An open_clip model configuration, and under `mdmf` what else an encoder needs: preprocessing and words."""
+    """An open_clip model configuration, with the preprocessing and the words of the tokenizer under `mdmf`."""
     return {
         "embed_dim": feature_size,
         "vision_cfg": {
@@ -85,22 +89,22 @@ def tiny_config(words: Sequence[str], *, image_size: int = 60, feature_size: int
 
 
 def build_tiny_clip(config: dict[str, Any]) -> CLIP:
-    """The untrained model of a `tiny_config`, made by open_clip's own class."""
+    """The untrained open_clip model of a `tiny_config`."""
     return CLIP(config["embed_dim"], CLIPVisionCfg(**config["vision_cfg"]), CLIPTextCfg(**config["text_cfg"]))
 
 
 def to_image_tensor(frames: np.ndarray, preprocess: Preprocess) -> Tensor:
-    """Frames (B, S, S, 3) uint8 of the right size -> normalised (B, 3, S, S) float32."""
+    """Frames (B, S, S, 3) uint8 of the model's size -> normalised (B, 3, S, S) float32."""
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (preprocess.mean, preprocess.std))
     return (torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255 - mean) / std
 
 
 def contrastive_loss(image_features: Tensor, text_features: Tensor, text_of_image: Tensor, scale: Tensor) -> Tensor:
-    """CLIP's symmetric loss where several images share a caption: each of them is a positive of it.
+    """CLIP's symmetric loss; all images that share a caption are its positives.
 
     Args:
         image_features: (B, D).
-        text_features: (C, D), one per different caption.
+        text_features: (C, D), one per distinct caption.
         text_of_image: (B,), the caption of each image.
         scale: scalar that multiplies the cosines.
 
@@ -111,15 +115,15 @@ def contrastive_loss(image_features: Tensor, text_features: Tensor, text_of_imag
         scale * functional.normalize(image_features, dim=-1) @ functional.normalize(text_features, dim=-1).T
     )  # (B, C)
     image_loss = functional.cross_entropy(logits, text_of_image)
-    is_own = functional.one_hot(text_of_image, len(text_features)).to(logits.dtype)  # (B, C)
-    share = is_own / is_own.sum(dim=0, keepdim=True)
+    is_positive = functional.one_hot(text_of_image, len(text_features)).to(logits.dtype)  # (B, C)
+    share = is_positive / is_positive.sum(dim=0, keepdim=True)
     text_loss = -(share * logits.log_softmax(dim=0)).sum(dim=0).mean()
     return 0.5 * (image_loss + text_loss)
 
 
-def reading_loss(read: Tensor, numbers: Tensor, known: Tensor) -> Tensor:
-    """Mean squared error over the numbers that are known: (B, M) each -> scalar."""
-    return ((read - numbers) ** 2 * known).sum() / known.sum()
+def reading_loss(predicted: Tensor, numbers: Tensor, known: Tensor) -> Tensor:
+    """Mean squared error over the known numbers, (B, M) each -> scalar."""
+    return ((predicted - numbers) ** 2 * known).sum() / known.sum()
 
 
 def train_tiny_clip(
@@ -129,9 +133,8 @@ def train_tiny_clip(
     tokenizer: WordTokenizer,
     preprocess: Preprocess,
     settings: TinyTraining,
-    on_step: Callable[[int, float], None] | None = None,
-) -> None:
-    """Train `model` in place, in bfloat16 autocast, for `settings.n_steps` batches."""
+) -> list[float]:
+    """Train `model` in place, in bfloat16 autocast, for `settings.n_steps` batches; return the loss of each."""
     batch = next(batches)
     head = nn.Linear(model.visual.output_dim, batch.numbers.shape[1])
     optimizer = torch.optim.AdamW(
@@ -139,6 +142,7 @@ def train_tiny_clip(
         lr=settings.learning_rate,
         betas=(0.9, 0.98),
     )
+    losses = []
     model.train()
     for step in tqdm(range(settings.n_steps), desc="training the tiny encoder", unit="step"):
         for group in optimizer.param_groups:
@@ -157,14 +161,14 @@ def train_tiny_clip(
         optimizer.step()
         with torch.no_grad():
             model.logit_scale.clamp_(0.0, _LARGEST_LOGIT_SCALE)
-        if on_step is not None:
-            on_step(step, float(loss.detach()))
+        losses.append(float(loss.detach()))
         batch = next(batches)
     model.eval()
+    return losses
 
 
 def _rate_factor(step: int, settings: TinyTraining) -> float:
-    """Linear warm-up, under a half cosine."""
+    """Factor of the learning rate: a linear warm-up times a half cosine."""
     return min(1.0, (step + 1) / settings.n_warmup_steps) * 0.5 * (1 + math.cos(math.pi * step / settings.n_steps))
 
 
@@ -177,11 +181,11 @@ def _batch_loss(
     preprocess: Preprocess,
     with_captions: bool,
 ) -> Tensor:
-    different = sorted(set(batch.captions))
-    index = {caption: place for place, caption in enumerate(different)}
+    distinct = sorted(set(batch.captions))
+    index = {caption: place for place, caption in enumerate(distinct)}
     with torch.autocast("cpu", dtype=torch.bfloat16):
         image_features = model.encode_image(to_image_tensor(batch.frames, preprocess)).float()
-        text_features = model.encode_text(tokenizer(different)) if with_captions else None
+        text_features = model.encode_text(tokenizer(distinct)) if with_captions else None
     numbers, known = (torch.from_numpy(values).float() for values in (batch.numbers, batch.known))
     loss = reading_loss(head(image_features), numbers, known)
     if text_features is None:
@@ -191,7 +195,7 @@ def _batch_loss(
 
 
 def _parameter_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay for matrices only."""
+    """Parameter groups of the optimizer, with weight decay for matrices only."""
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     return [
         {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": weight_decay},

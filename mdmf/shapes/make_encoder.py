@@ -1,7 +1,8 @@
-"""Makes the tiny CLIP of the demo: captioned frames of the embedded world, training, and what it reached."""
+"""Training, evaluation and files of the tiny CLIP of the demo."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -11,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from safetensors.torch import save
 from torch.nn import functional
 
@@ -28,6 +28,7 @@ from mdmf.shapes.encoder_training import (
 )
 from mdmf.shapes.world import SHAPES_SPLIT
 from mdmf.structures import Preprocess
+from mdmf.yaml_text import read_yaml
 
 BATCH_SIZE = 128
 KIND_WEIGHTS = {"place": 4.0, "tilt": 2.0, "size": 2.0, "number": 2.0, "spread": 2.0, "arrangement": 2.0, "action": 1.5}
@@ -36,25 +37,25 @@ KIND_WEIGHTS = {"place": 4.0, "tilt": 2.0, "size": 2.0, "number": 2.0, "spread":
 def make_demo_encoder(
     out: Path, *, n_steps: int | None = None, seed: int = 0, n_measured: int = 1500
 ) -> dict[str, Any]:
-    """Train it, and write its weights and description.
+    """Train the tiny CLIP, and write its weights and description.
 
     Args:
-        out: folder of the weights.
-        n_steps: training steps; None: those of the shipped encoder.
-        n_measured: held-out frames of each kind of caption.
+        out: folder of the two files.
+        n_steps: training steps; None: those of the included encoder.
+        n_measured: held-out frames per kind of caption.
 
     Returns:
-        The record that is kept beside the weights: seed, steps, and what held-out frames say of it.
+        The record stored with the weights: seed, steps, accuracies on held-out frames.
     """
     torch.manual_seed(seed)
     started = time.monotonic()
     training = TinyTraining() if n_steps is None else TinyTraining(n_steps=n_steps)
-    prompts = yaml.safe_load((resource_folder("prompts") / "shapes.yaml").read_text(encoding="utf-8"))["classes"]
+    prompts = read_yaml(resource_folder("prompts") / "shapes.yaml")["classes"]
     sentences = {name: prompts[name] for name in SHAPES_SPLIT["train"]}
     config = tiny_config(shared_words(sentences))
     preprocess = Preprocess(**config["mdmf"]["preprocess"])
     tokenizer = WordTokenizer(config["mdmf"]["words"], context_length=config["text_cfg"]["context_length"])
-    for class_prompts in prompts.values():  # every prompt must be readable before minutes are spent
+    for class_prompts in prompts.values():  # an unknown word is an error before the training, not after it
         tokenizer([class_prompts] if isinstance(class_prompts, str) else class_prompts)
     model = build_tiny_clip(config)
     batches = make_batches(seed, sentences, preprocess.crop_size)
@@ -67,7 +68,7 @@ def make_demo_encoder(
 
 
 def shared_words(sentences: dict[str, str]) -> list[str]:
-    """All words of the captions, sorted: those of a good many frames of every kind."""
+    """All words of captions, sorted, from 800 random captions of every kind."""
     rng = np.random.default_rng(0)
     captions = set(sentences.values()) | {"a shape"}
     for kind in CAPTION_KINDS:
@@ -76,20 +77,19 @@ def shared_words(sentences: dict[str, str]) -> list[str]:
 
 
 def make_batches(seed: int, sentences: dict[str, str], size: int) -> Iterator[Batch]:
-    """Batches without end, each of one kind of caption; the next one is drawn while this one is learned."""
+    """Endless batches, each with one kind of caption; the next one is drawn in a thread."""
     weights = np.array([KIND_WEIGHTS.get(kind, 1.0) for kind in CAPTION_KINDS])
 
     def make(index: int) -> Batch:
         rng = np.random.default_rng([seed, index])
         kind = CAPTION_KINDS[rng.choice(len(CAPTION_KINDS), p=weights / weights.sum())]
-        made = captioned_frames(rng, kind, n_frames=BATCH_SIZE, size=size, action_sentences=sentences)
-        return Batch(made.frames, made.captions, *scene_numbers(made.sprites))
+        scenes = captioned_frames(rng, kind, n_frames=BATCH_SIZE, size=size, action_sentences=sentences)
+        return Batch(scenes.frames, scenes.captions, *scene_numbers(scenes.sprites))
 
     with ThreadPoolExecutor(1) as pool:
-        index, coming = 0, pool.submit(make, 0)
-        while True:
-            batch, index = coming.result(), index + 1
-            coming = pool.submit(make, index)
+        next_batch = pool.submit(make, 0)
+        for index in itertools.count(1):
+            batch, next_batch = next_batch.result(), pool.submit(make, index)
             yield batch
 
 
@@ -103,25 +103,24 @@ def measure(
     n_frames: int,
     seed: int,
 ) -> dict[str, Any]:
-    """What the encoder knows of frames it has not seen: caption retrieval per kind, and R² of a linear reading."""
+    """Accuracy on new frames: caption retrieval per kind, and R² of linear regressions of place and size."""
     rng = np.random.default_rng(seed)
     accuracy: dict[str, float] = {}
-    reading: dict[str, float] = {}
+    r2: dict[str, float] = {}
     for kind in CAPTION_KINDS:
-        made = captioned_frames(rng, kind, n_frames=n_frames, size=preprocess.crop_size, action_sentences=sentences)
-        features = model.encode_image(to_image_tensor(made.frames, preprocess))
-        different = sorted(set(made.captions))
-        texts = functional.normalize(model.encode_text(tokenizer(different)), dim=-1)
+        scenes = captioned_frames(rng, kind, n_frames=n_frames, size=preprocess.crop_size, action_sentences=sentences)
+        features = model.encode_image(to_image_tensor(scenes.frames, preprocess))
+        distinct = sorted(set(scenes.captions))
+        texts = functional.normalize(model.encode_text(tokenizer(distinct)), dim=-1)
         chosen = (functional.normalize(features, dim=-1) @ texts.T).argmax(dim=-1)
-        accuracy[kind] = round(
-            float(np.mean([different[i] == c for i, c in zip(chosen, made.captions, strict=True)])), 3
-        )
+        is_right = [distinct[place] == caption for place, caption in zip(chosen, scenes.captions, strict=True)]
+        accuracy[kind] = round(float(np.mean(is_right)), 3)
         if kind == "place":
-            sprites, read = made.sprites, features.double().numpy()
-            reading["x"] = linear_r2(read, sprites.centre[:, 0, 0])
-            reading["y"] = linear_r2(read, sprites.centre[:, 0, 1])
-            reading["log_radius"] = linear_r2(read, np.log(sprites.radius[:, 0]))
-    return {"caption_accuracy": accuracy, "linear_r2": reading}
+            sprites, inputs = scenes.sprites, features.double().numpy()
+            r2["x"] = linear_r2(inputs, sprites.centre[:, 0, 0])
+            r2["y"] = linear_r2(inputs, sprites.centre[:, 0, 1])
+            r2["log_radius"] = linear_r2(inputs, np.log(sprites.radius[:, 0]))
+    return {"caption_accuracy": accuracy, "linear_r2": r2}
 
 
 def linear_r2(features: np.ndarray, target: np.ndarray) -> float:
@@ -134,7 +133,7 @@ def linear_r2(features: np.ndarray, target: np.ndarray) -> float:
 
 
 def write(folder: Path, model: torch.nn.Module, config: dict[str, Any], record: dict[str, Any]) -> None:
-    """Write weights in half precision, and the configuration with its record."""
+    """Write the weights in half precision, and the configuration with the record of the training."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: value.to(torch.float16).contiguous() for name, value in model.state_dict().items()}
     (folder / "tiny_clip.safetensors").write_bytes(save(weights))

@@ -1,4 +1,4 @@
-"""The embedded moving-shapes world: real video files of coloured shapes that move, made by the project from a seed."""
+"""The embedded world: video files of moving coloured shapes, generated from a seed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import threading
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -23,6 +22,7 @@ from av.video.stream import VideoStream
 from tqdm import tqdm
 
 from mdmf.data.listing.splits import load_class_split
+from mdmf.files import write_json
 from mdmf.shapes.actions import ACTIONS
 from mdmf.shapes.disguises import DISGUISES, Scene
 from mdmf.shapes.drawing import (
@@ -36,24 +36,23 @@ from mdmf.shapes.drawing import (
 
 logger = logging.getLogger(__name__)
 
-WORLD_VERSION = 1  # raise it with every change that moves a pixel: a folder of an older world is then refused
+WORLD_VERSION = 1  # increase it with every change of a pixel: the folder of another version is then an error
 FRAME_SIZE = 72
 N_FRAMES = (24, 32)
 FRAMES_PER_SECOND = 12
 _SHAKE = 0.025  # largest camera offset, in frame sides
 _CODEC_OPTIONS = {
-    # With mbtree, libx264 encodes the same frames of our size to other bytes each time (seen with PyAV 18).
+    # With mbtree, libx264 encodes the same small frames to different bytes each time (observed with PyAV 18).
     "libx264": {"preset": "veryfast", "crf": "18", "threads": "1", "mbtree": "0"},
     "mpeg4": {"qscale": "3", "threads": "1"},
 }
-
 
 SHAPES_SPLIT = load_class_split("shapes")
 
 
 @dataclass(frozen=True)
 class WorldSettings:
-    """All that decides the pixels of a world; kept in its `world.json`."""
+    """Settings that determine the pixels of a world, as stored in its `world.json`."""
 
     n_videos_per_class: int
     seed: int
@@ -64,7 +63,7 @@ class WorldSettings:
     shake_share: float = 0.0
 
 
-_UNWRITTEN_SETTINGS = {"camouflage_share": 0.0, "shake_share": 0.0}  # in worlds from before the disguises
+_LATER_SETTINGS = {"camouflage_share": 0.0, "shake_share": 0.0}  # not in the world.json of earlier versions
 
 
 def write_shapes_world(
@@ -79,15 +78,16 @@ def write_shapes_world(
 ) -> None:
     """Write the missing videos of the world as `root/<class>/<number>.mp4`, and its settings as `root/world.json`.
 
-    A video is a function of (seed, class, number) and its disguise alone, and the shares only say how many videos are
-    disguised (`video_disguise`): with both above 0, rgb frames are reliable in some videos and flow in others.
-    A video appears under its name only when it is complete, so an interrupted call is simply made again. Several
-    processes are started (`spawn`: call this under `if __name__ == "__main__"`) unless `n_workers` is 1; by default
-    one per CPU core.
+    A video is a function of (seed, class, number) and its disguise alone; the shares determine how many videos are
+    disguised (`video_disguise`). With both above 0, frames are reliable in some videos and flow in others. Each file is
+    written completely before it receives its name, so an interrupted call can be repeated.
+
+    Args:
+        n_workers: processes; None: one per CPU core. More than one are spawned: call this under
+            `if __name__ == "__main__"`.
 
     Raises:
-        ValueError: for impossible numbers, or if `root` holds a world made with other settings, or files that are no
-            world at all.
+        ValueError: for impossible numbers, or if `root` contains a world with other settings or unrelated files.
     """
     if n_videos_per_class < 1:
         raise ValueError(f"n_videos_per_class must be at least 1, got {n_videos_per_class}")
@@ -102,7 +102,7 @@ def write_shapes_world(
         camouflage_share=float(camouflage_share),
         shake_share=float(shake_share),
     )
-    _claim_folder(root, settings)
+    _write_or_check_settings(root, settings)
     missing = [
         (class_name, number)
         for class_name in ACTIONS
@@ -113,36 +113,35 @@ def write_shapes_world(
         logger.info("the moving-shapes world in %s is complete", root)
         return
     n_workers = min(n_workers or os.cpu_count() or 1, len(missing))
-    bar = tqdm(total=len(missing), desc="making videos", unit="video", disable=not progress)
-    with bar:
+    with tqdm(total=len(missing), desc="drawing videos", unit="video", disable=not progress) as bar:
         for n_written in _write_all(root, missing, settings, n_workers):
             bar.update(n_written)
 
 
 def video_path(root: Path, class_name: str, number: int) -> Path:
-    """Where video `number` of a class lies in the world."""
+    """The path of video `number` of a class."""
     return root / class_name / f"{number:03d}.mp4"
 
 
 def video_disguise(class_name: str, *, seed: int, number: int, camouflage_share: float, shake_share: float) -> str:
-    """How a video of the world is shown: `plain`, `camouflage` (flow tells) or `shake` (single frames tell).
+    """The disguise of a video: `plain`, `camouflage` (only flow is reliable) or `shake` (only single frames are).
 
-    Each video draws one number, whatever the shares: a larger share disguises the same videos and some more.
+    The random number of a video does not depend on the shares: a larger share disguises the same videos and more.
 
     Raises:
-        ValueError: for shares that are below 0 or together above 1.
+        ValueError: for shares below 0, or with a sum above 1.
     """
     _check_shares(camouflage_share, shake_share)
-    drawn = _generator(class_name, seed, number, 1).random()
-    if drawn < camouflage_share:
+    draw = _generator(class_name, seed, number, 1).random()
+    if draw < camouflage_share:
         return "camouflage"
-    return "shake" if drawn >= 1.0 - shake_share else "plain"
+    return "shake" if draw >= 1.0 - shake_share else "plain"
 
 
 def render_video(class_name: str, *, seed: int, number: int, disguise: str = "plain") -> np.ndarray:
-    """The frames (T, S, S, 3) uint8 RGB of one video, as they are before compression.
+    """The frames (T, S, S, 3) uint8 RGB of one video, before compression.
 
-    The objects and what they do are the same under every disguise.
+    Objects and motion are the same under every disguise.
 
     Raises:
         ValueError: for an unknown class or disguise.
@@ -159,7 +158,7 @@ def render_video(class_name: str, *, seed: int, number: int, disguise: str = "pl
 
 
 def _generator(class_name: str, seed: int, number: int, *stream: int) -> np.random.Generator:
-    """A video's generator: without `stream` for the scene, 1 for the choice of the disguise, 2 for its looks."""
+    """A generator of a video: without `stream` for the scene, 1 for the choice of the disguise, 2 for its rendering."""
     return np.random.default_rng([seed, zlib.crc32(class_name.encode()), number, *stream])
 
 
@@ -173,7 +172,7 @@ def _draw_scene(class_name: str, rng: np.random.Generator) -> Scene:
 
 
 def action_sprites(class_name: str, u: np.ndarray, rng: np.random.Generator) -> Sprites:
-    """The objects of one video of a class at the times `u` (T,) in 0..1, with random looks."""
+    """The objects of one video of a class at the times `u` (T,) in 0..1, with random shapes and colours."""
     action = ACTIONS[class_name]
     motion = action.motion(u, rng)
     n_frames, n_objects = motion.radius.shape
@@ -220,40 +219,25 @@ def _choose_codec() -> str:
     raise RuntimeError(f"PyAV was built without any of the video encoders {list(_CODEC_OPTIONS)}; install PyAV's wheel")
 
 
-def _claim_folder(root: Path, settings: WorldSettings) -> None:
-    """Leave the settings in a new folder, or check that the folder's world was made with the same ones."""
-    path, wanted = root / "world.json", asdict(settings)
-    if path.is_file():
-        found = _UNWRITTEN_SETTINGS | json.loads(path.read_text(encoding="utf-8"))
-        differing = [
-            f"{name}: {found.get(name)!r} there, {wanted.get(name)!r} asked for"
-            for name in sorted(wanted | found)
-            if found.get(name) != wanted.get(name)
-        ]
-        if differing:
-            raise ValueError(
-                f"the moving-shapes world in {root} was made with other settings ({'; '.join(differing)}); "
-                "name another folder or delete this one"
-            )
+def _write_or_check_settings(root: Path, settings: WorldSettings) -> None:
+    """Write the settings into an empty folder, or check that the world in the folder has the same settings."""
+    path, requested = root / "world.json", asdict(settings)
+    if not path.is_file():
+        if root.is_dir() and any(root.iterdir()):
+            raise ValueError(f"{root} is not empty and has no world.json; choose another folder for the world")
+        write_json(path, requested)
         return
-    if root.is_dir() and any(root.iterdir()):
+    stored = _LATER_SETTINGS | json.loads(path.read_text(encoding="utf-8"))
+    differences = [
+        f"{name}: {stored.get(name)!r} in the folder, {requested.get(name)!r} requested"
+        for name in sorted(requested | stored)
+        if stored.get(name) != requested.get(name)
+    ]
+    if differences:
         raise ValueError(
-            f"{root} is not empty and holds no world.json; name another folder for the moving-shapes world"
+            f"the moving-shapes world in {root} has other settings ({'; '.join(differences)}); "
+            "choose another folder or delete this one"
         )
-    root.mkdir(parents=True, exist_ok=True)
-    with _replacing(path) as unfinished:
-        unfinished.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to; it takes `path`'s place when the block ends well, and goes otherwise."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield unfinished
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _write_video(root: Path, class_name: str, number: int, settings: WorldSettings) -> None:
@@ -262,13 +246,17 @@ def _write_video(root: Path, class_name: str, number: int, settings: WorldSettin
     frames = render_video(class_name, seed=settings.seed, number=number, disguise=disguise)
     path = video_path(root, class_name, number)
     path.parent.mkdir(exist_ok=True)
-    with _replacing(path) as unfinished:
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
         _encode(frames, unfinished, settings.codec)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _encode(frames: np.ndarray, path: Path, codec: str) -> None:
     with av.open(str(path), "w", format="mp4") as container:
-        # The cast: add_stream's result is typed as any kind of stream where the codec is no literal.
+        # add_stream returns a VideoStream, but its type says so only for a literal codec.
         stream = cast(VideoStream, container.add_stream(codec, rate=FRAMES_PER_SECOND, options=_CODEC_OPTIONS[codec]))
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
@@ -281,30 +269,29 @@ def _encode(frames: np.ndarray, path: Path, codec: str) -> None:
 
 
 def _write_all(root: Path, videos: list[tuple[str, int]], settings: WorldSettings, n_workers: int) -> Iterator[int]:
-    """Write the videos and say, again and again, how many more are done."""
+    """Write the videos; yield the number of new ones after each step."""
     if n_workers == 1:
-        for class_name, number in videos:
-            _write_video(root, class_name, number, settings)
-            yield 1
+        for video in videos:
+            yield _write_videos(root, [video], settings)
         return
     chunks = [videos[start : start + 8] for start in range(0, len(videos), 8)]
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(n_workers, mp_context=context, initializer=_start_worker)
     try:
-        for done in as_completed([pool.submit(_write_chunk, root, chunk, settings) for chunk in chunks]):
+        for done in as_completed([pool.submit(_write_videos, root, chunk, settings) for chunk in chunks]):
             yield done.result()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _write_chunk(root: Path, videos: list[tuple[str, int]], settings: WorldSettings) -> int:
+def _write_videos(root: Path, videos: list[tuple[str, int]], settings: WorldSettings) -> int:
     for class_name, number in videos:
         _write_video(root, class_name, number, settings)
     return len(videos)
 
 
 def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and end with it: a pool's worker would wait for ever for a parent that was killed."""
+    """Leave Ctrl-C to the parent process, and end with it: otherwise a worker outlives a killed parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

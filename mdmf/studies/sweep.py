@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +72,7 @@ def run_sweep(
         for (way, shot), settings in settings_of.items():
             if (way, shot) in reasons:
                 continue
-            tested = result_of_run(run, settings, partial(_with_settings, workspace))
+            tested = result_of_run(run, settings, workspace.with_episodes_of)
             for name, numbers in tested.models.items():
                 accuracy = {"accuracy_percent": numbers.accuracy_percent, "interval": numbers.interval}
                 models.setdefault(name, {}).setdefault(str(way), {})[str(shot)] = accuracy
@@ -135,17 +133,12 @@ def _impossible(
 
 def _sampling_error(workspace: Workspace, protocol: Protocol, *, readable: bool) -> str | None:
     """Why episodes cannot be drawn from all listed videos, or from the readable ones; None if they can."""
-    check = partial(workspace.sampler, seed=protocol.seed, of_test=True) if readable else workspace.check_episodes
     try:
-        check(protocol.split, n_way=protocol.n_way, n_shot=protocol.n_shot, n_query=protocol.n_query)
+        if readable:
+            workspace.split(protocol.split, role="test").sampler(protocol.request)
+        else:
+            workspace.check_episodes(protocol.split, protocol.request)
     except ValueError as error:
         first, *others = str(error).split("\n  ")  # a line for each class that is too small, and the remedy
         return f"{first}, and others likewise" if len(others) > 1 else first
     return None
-
-
-def _with_settings(workspace: Workspace, settings: Settings) -> Workspace:
-    """A workspace of settings that differ in way, shot and queries only; it shares index and features."""
-    other = copy.copy(workspace)
-    other.settings = settings
-    return other

@@ -11,28 +11,20 @@ import numpy as np
 import pytest
 
 from mdmf.cli import main
-from mdmf.shapes.world import write_shapes_world
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 TINY = ["encoder.library=tiny", "encoder.model=tiny_clip", "encoder.weights=shipped", "encoder.device=cpu"]
 CLASSES = ("gather", "left_then_up", "scatter")
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("world") / "videos"
-    write_shapes_world(root, n_videos_per_class=3, n_workers=1, progress=False)
-    return root
-
-
 @pytest.fixture
-def place(world, tmp_path, monkeypatch) -> Path:
+def place(shapes_videos, tmp_path, monkeypatch) -> Path:
     """A folder with `actions/<class>/` (1, 2 and 1 clips) and `new clips/`, to work in."""
     monkeypatch.chdir(tmp_path)
     for number, name in enumerate(CLASSES):
         (tmp_path / "actions" / name).mkdir(parents=True)
         (tmp_path / "new clips").mkdir(exist_ok=True)
-        *shots, query = sorted((world / name).iterdir())
+        *shots, query = sorted((shapes_videos / name).iterdir())
         for shot in shots[: 1 + number % 2]:
             (tmp_path / "actions" / name / f"é {shot.name}").symlink_to(shot)
         (tmp_path / "new clips" / f"{name} new.mp4").symlink_to(query)

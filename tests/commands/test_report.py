@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from mdmf.cli import main
-from mdmf.shapes.world import SHAPES_SPLIT, write_shapes_world
+from mdmf.shapes.world import SHAPES_SPLIT
 
 pytest.importorskip("matplotlib")
+undrawn = pytest.mark.usefixtures("undrawn")
 SMALL = [
     *("data.name=shapes", "data.class_split=shapes", "data.n_workers=0", "episode.n_way=3", "episode.n_query=1"),
     *("encoder.library=tiny", "encoder.model=tiny_clip", "encoder.weights=shipped", "encoder.device=cpu"),
@@ -23,13 +24,12 @@ NAME = "3way_1shot_30episodes"
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory) -> Path:
+def world(shapes_videos, tmp_path_factory) -> Path:
     """A place with three videos of each of ten classes, and runs of three kinds of model."""
     place = tmp_path_factory.mktemp("world")
-    write_shapes_world(place / "all", n_videos_per_class=3, n_workers=1, progress=False)
     for split, n_classes in (("train", 4), ("val", 3), ("test", 3)):
         for name in SHAPES_SPLIT[split][:n_classes]:
-            shutil.copytree(place / "all" / name, place / "videos" / name)
+            shutil.copytree(shapes_videos / name, place / "videos" / name)
     common = [
         f"data.root={place / 'videos'}",
         f"sources.rgb.store={place / 'rgb'}",
@@ -104,6 +104,7 @@ def test_models_of_other_kinds_get_a_sensible_page(runs, capsys):
     assert "Missing" not in page
 
 
+@undrawn
 def test_two_runs_of_one_name_are_told_apart(runs, capsys):
     shutil.copytree(runs / "m2df", runs / "copy" / "m2df")
     report(capsys, runs / "m2df", runs / "copy" / "m2df", "--out", runs / "two.html")
@@ -112,6 +113,7 @@ def test_two_runs_of_one_name_are_told_apart(runs, capsys):
     assert ">copy/m2df</" in page
 
 
+@undrawn
 def test_the_page_is_made_again_without_videos_features_or_weights(world, runs, capsys, tmp_path):
     """What was gathered once stays; without it, each section says what is not there."""
     folder = runs / "m2df"
@@ -130,6 +132,7 @@ def test_the_page_is_made_again_without_videos_features_or_weights(world, runs, 
     assert len(bare) < len(page)
 
 
+@undrawn
 def test_gathered_evidence_outlives_the_weights(runs, capsys):
     folder = runs / "m2df"
     _weights_of_its_own(folder)
@@ -144,6 +147,7 @@ def test_gathered_evidence_outlives_the_weights(runs, capsys):
     assert "are missing or have changed" in said
 
 
+@undrawn
 def test_other_weights_are_not_shown_as_those_that_were_tested(runs, capsys):
     folder = runs / "m2df"
     path = folder / "best.safetensors"
@@ -154,6 +158,7 @@ def test_other_weights_are_not_shown_as_those_that_were_tested(runs, capsys):
     assert "the tested weights" in report(capsys, folder)
 
 
+@undrawn
 @pytest.mark.parametrize("lost", ["rgb", "rgb/text"])
 def test_nothing_is_encoded_for_a_report(world, runs, capsys, lost, monkeypatch):
     """Features or texts that are gone are not made again."""
@@ -170,6 +175,7 @@ def test_nothing_is_encoded_for_a_report(world, runs, capsys, lost, monkeypatch)
     assert ("a report does not compute them" in said) == (lost == "rgb/text")
 
 
+@undrawn
 def test_changed_videos_are_noticed(world, runs, capsys):
     folder = runs / "m2df"
     path = folder / f"test_{NAME}_episodes.npz"
@@ -179,6 +185,7 @@ def test_changed_videos_are_noticed(world, runs, capsys):
     assert "the videos or their splits have changed since the test" in report(capsys, folder)
 
 
+@undrawn
 def test_answers_that_are_not_the_tests_are_not_drawn(runs, capsys):
     folder = runs / "m2df"
     path = folder / f"test_{NAME}_episodes.npz"
@@ -200,6 +207,7 @@ def make(settings, features):
 """
 
 
+@undrawn
 def test_a_method_of_ones_own_is_shown_after_consent(runs, capsys, write_module):
     """CLIP-M2DF under another name: without consent nothing of the user's is imported, and the note says what to do."""
     folder, name = runs / "m2df", write_module("own_of_report", OWN)
@@ -240,6 +248,7 @@ def test_a_method_of_ones_own_that_is_not_trained_is_tested_and_shown(world, cap
     assert evidence(folder)["boards"]["strips"]
 
 
+@undrawn
 def test_bad_words_are_answered(runs, capsys):
     def error(*words: object) -> str:
         capsys.readouterr()
@@ -253,6 +262,7 @@ def test_bad_words_are_answered(runs, capsys):
     assert "takes no settings" in error(runs / "m2df", "episode.n_shot=1")
 
 
+@undrawn
 def test_a_video_that_cannot_be_read_costs_its_frames_alone_and_the_rest_is_kept(world, runs, capsys):
     """What was gathered before the videos went is better than nothing, also where it lacks a part."""
     folder, videos, hidden = runs / "m2df", world / "videos", world / "elsewhere"

@@ -6,7 +6,6 @@ import json
 import pytest
 
 from mdmf.cli import main
-from mdmf.shapes.world import write_shapes_world
 
 SMALL = [
     *("training.n_steps=2", "training.episodes_per_step=1", "training.validate_every=2", "training.save_every=2"),
@@ -18,12 +17,10 @@ SMALL = [
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(shapes_world, tmp_path_factory):
     """A run on two videos of each class."""
     root = tmp_path_factory.mktemp("sweep")
-    write_shapes_world(root / "videos", n_videos_per_class=2, n_workers=1, progress=False)
-    (root / "videos" / "world.json").unlink()
-    paths = [f"data.root={root / 'videos'}", f"sources.rgb.store={root / 'store'}", f"output.root={root / 'runs'}"]
+    paths = [f"data.root={shapes_world}", f"sources.rgb.store={root / 'store'}", f"output.root={root / 'runs'}"]
     assert main(["train", "--cfg", "clips", "--quiet", *SMALL, *paths]) == 0
     return root / "runs" / "clips"
 

@@ -79,8 +79,11 @@ def test_own_encoder_is_not_imported_without_consent(own_module: str) -> None:
     [
         ("absent", "has no function 'absent'"),
         ("not_a_function", "has no function 'not_a_function'"),
-        ("forgetful", r"made a Mine, which is no encoder; it needs identity: .*weights_hash; logit_scale: a float$"),
-        ("misshapen", r"must give float32 of shape .*\(2, 4\); got torch.float32 \(2, 3\)"),
+        (
+            "forgetful",
+            r"returned a Mine, which is no encoder; it needs identity: .*weights_hash; logit_scale: a float$",
+        ),
+        ("misshapen", r"must return float32 of shape .*\(2, 4\); got torch.float32 \(2, 3\)"),
     ],
 )
 def test_own_encoder_is_checked_once_at_the_start(own_module: str, factory: str, message: str) -> None:

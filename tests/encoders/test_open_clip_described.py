@@ -188,8 +188,8 @@ def test_files_that_describe_no_model_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     for text, message in (
         ("{", "is not JSON"),
-        ("[]", "no open_clip model"),
-        ('{"embed_dim": 3}', "no open_clip model"),
+        ("[]", "not an open_clip model"),
+        ('{"embed_dim": 3}', "not an open_clip model"),
     ):
         path.write_text(text, encoding="utf-8")
         with pytest.raises(ValueError, match=message):

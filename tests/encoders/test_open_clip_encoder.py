@@ -113,16 +113,16 @@ def test_weights_that_cannot_be_had_fail_in_seconds_with_the_ways_out(
 
 
 def test_preprocessing_follows_the_model_for_local_and_random_weights() -> None:
-    from mdmf.encoders.open_clip_encoder import _numbers_of_all_tags
+    from mdmf.encoders.open_clip_encoder import _common_preprocessing
 
-    assert _numbers_of_all_tags("ViT-B-16-SigLIP")["resize_mode"] == "squash"
-    assert _numbers_of_all_tags("MobileCLIP-S1")["mean"] == (0.0, 0.0, 0.0)
+    assert _common_preprocessing("ViT-B-16-SigLIP")["resize_mode"] == "squash"
+    assert _common_preprocessing("MobileCLIP-S1")["mean"] == (0.0, 0.0, 0.0)
 
 
 def test_ambiguous_preprocessing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    from mdmf.encoders.open_clip_encoder import _numbers_of_all_tags
+    from mdmf.encoders.open_clip_encoder import _common_preprocessing
 
-    assert _numbers_of_all_tags("ViT-L-14") == {}
+    assert _common_preprocessing("ViT-L-14") == {}
     assert "ViT-L-14 differ in preprocessing" in caplog.text
 
 
@@ -142,7 +142,12 @@ def test_tag_trained_with_quick_gelu_gets_it_whatever_the_model_is_called(monkey
 
 
 @pytest.mark.slow
-def test_random_vit_b_32_equals_the_librarys_own() -> None:
+def test_random_vit_b_32_equals_the_librarys_own(short_form: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the short form with two layers in each tower."""
+    if short_form:
+        small = open_clip.get_model_config("ViT-B-32-quickgelu")
+        small["vision_cfg"]["layers"] = small["text_cfg"]["layers"] = 2
+        monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "ViT-B-32-quickgelu", small)
     encoder = load_open_clip("ViT-B-32-quickgelu", "random", device="cpu", precision="float32", seed=3)
     with torch.random.fork_rng():
         torch.manual_seed(3)

@@ -66,9 +66,9 @@ class TestFiles:
             ("templates: ['a {}']\nclasses: {true: b}", "expected a text, got True; write it in quotes"),
             ("templates: ['a {}']\nclasses:\n  a: b\n  a: c\n", r"line 4: key 'a' is given twice"),
             ("templates: ['a {}']\nclases: {a: b}", r"unknown key 'clases' \(did you mean 'classes'\?\)"),
-            ("classes: {a: b}", "'a' has a name but there are no templates"),
+            ("classes: {a: b}", "'a' has a name, but the file has no templates"),
             ("templates: []", "neither templates nor classes"),
-            ("", "must have the keys"),
+            ("", "must have the key"),
             ("templates: [", "is not valid YAML"),
             ("templates: !!python/object/apply:os.getcwd []", "is not valid YAML"),
         ],
@@ -198,10 +198,10 @@ class TestFeatures:
     @pytest.mark.parametrize(
         ("sentences", "message"),
         [
-            ({"a": ["x"], "b": ["zero"]}, "zero or not finite feature for 'zero'"),
+            ({"a": ["x"], "b": ["zero"]}, "zero or non-finite feature for 'zero'"),
             ({"a": ["x", "minus x"]}, "class 'a' have opposite features"),
             ({"a": ["x"], "b": []}, "none for .*'b'"),
-            ({}, "no classes"),
+            ({}, "at least one class"),
         ],
     )
     def test_what_has_no_feature_is_named(self, sentences: dict[str, list[str]], message: str) -> None:

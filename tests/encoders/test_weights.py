@@ -104,7 +104,7 @@ def test_other_contents_and_missing_files_are_refused(tmp_path: Path) -> None:
     torch.save({"epoch": 3}, tmp_path / "numbers.pt")
     (tmp_path / "weights.npz").write_bytes(b"x")
     for name in ("list.pt", "numbers.pt"):
-        with pytest.raises(ValueError, match="holds no state dict"):
+        with pytest.raises(ValueError, match="has no state dict"):
             read_weights(tmp_path / name)
     with pytest.raises(ValueError, match=r"\.safetensors or \.pt"):
         read_weights(tmp_path / "weights.npz")

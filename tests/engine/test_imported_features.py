@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mdmf.config import load_settings
+from mdmf.data.episodes import EpisodeRequest
 from mdmf.engine.evaluator import evaluate
 from mdmf.engine.workspace import Workspace
 
@@ -44,8 +45,8 @@ def workspace(root: Path, *overrides: str) -> Workspace:
 
 def accuracies(made: Workspace, *, n_shot: int, n_way: int, n_episodes: int) -> dict[str, float]:
     """Method -> percent."""
-    bank = made.bank("test", device="cpu", of_test=True)
-    sampler = made.sampler("test", n_way=n_way, n_shot=n_shot, n_query=1, seed=0, of_test=True)
+    bank = made.split("test", role="test").bank("cpu")
+    sampler = made.split("test", role="test").sampler(EpisodeRequest(n_way, n_shot, 1, 0))
     models = {name: made.model(name) for name in made.methods}
     evaluation = evaluate(models, bank, sampler.batch(0, n_episodes), batch_episodes=100)
     labels = evaluation.episodes.query_labels

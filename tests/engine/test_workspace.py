@@ -10,6 +10,7 @@ import torch
 from small_videos import write_videos
 
 from mdmf.config import check_settings
+from mdmf.data.episodes import EpisodeRequest
 from mdmf.data.features.store import StoreMismatch
 from mdmf.encoders.prompts import load_prompts
 from mdmf.engine.workspace import Workspace
@@ -139,14 +140,14 @@ class TestEncoder:
 class TestBanks:
     def test_a_model_gets_the_sizes_and_episodes_of_its_sources(self, root, features):
         made = workspace(root, features, model={"name": "amfar", "hidden_size": 8})
-        bank = made.bank("test", device="cpu")
+        bank = made.split("test", role="validation").bank("cpu")
         assert list(bank.sources) == ["rgb", "flow"]
         assert bank.n_videos == 4
-        rows = made.sampler("test", n_way=2, n_shot=1, n_query=1, seed=0).batch(0, 3)
+        rows = made.split("test", role="validation").sampler(EpisodeRequest(2, 1, 1, 0)).batch(0, 3)
         episode = bank.episode(rows)
         assert made.model().eval()(episode).logits.shape == (3, 2, 2)
         assert episode.class_text is None
-        assert made.bank("train", device="cpu", for_training=True).n_variants == 2
+        assert made.split("train", role="training").bank("cpu").n_variants == 2
 
     def test_training_takes_complete_videos_and_the_test_any(self, root, tmp_path):
         """`move_left/0` and `move_up_left/0` have one frame, and no flow."""
@@ -155,10 +156,10 @@ class TestBanks:
         places = places_in(tmp_path)
         made = workspace(tmp_path, places, model={"name": "amfar"})
         ids = made.video_ids
-        training = made.bank("train", device="cpu", for_training=True)
+        training = made.split("train", role="training").bank("cpu")
         assert training.n_videos == 3
         assert training.presence(np.array([np.flatnonzero(ids == "move_left/1")[0]])) == {}
-        bank = made.bank("test", device="cpu")
+        bank = made.split("test", role="validation").bank("cpu")
         assert bank.n_videos == 4
         there = bank.presence(
             np.array([np.flatnonzero(ids == name)[0] for name in ("move_up_left/0", "move_up_left/1")])
@@ -168,16 +169,16 @@ class TestBanks:
         assert any(note.startswith("1 of 4 videos have no flow") for note in notes)
         assert not any("could not be read" in note for note in notes)
         with pytest.raises(ValueError, match="class 'move_left' of split 'train' has 1 usable videos"):
-            made.sampler("train", n_way=2, n_shot=1, n_query=1, seed=0, for_training=True)
+            made.split("train", role="training").sampler(EpisodeRequest(2, 1, 1, 0))
         assert any("have no flow" in note for note in notes)
 
     def test_a_baseline_of_flow_takes_no_video_from_the_training_of_a_model_of_frames(self, root, tmp_path):
         write_videos(tmp_path / "videos", one_frame=("move_left/0",))
         (tmp_path / "split.yaml").write_text(SPLIT_FILE)
         places = places_in(tmp_path)
-        alone = workspace(tmp_path, places).bank("train", device="cpu", for_training=True).n_videos
+        alone = workspace(tmp_path, places).split("train", role="training").bank("cpu").n_videos
         beside = workspace(tmp_path, places, evaluation={"baselines": ["flow_otam"]})
-        assert beside.bank("train", device="cpu", for_training=True).n_videos == alone == 4
+        assert beside.split("train", role="training").bank("cpu").n_videos == alone == 4
 
 
 class TestCorruptedTest:
@@ -192,13 +193,13 @@ class TestCorruptedTest:
 
     def test_features_are_harmed_in_the_test_alone(self, root, features):
         made = workspace(root, features, model=AMFAR, corrupt={"rgb": "feature_noise:1", "flow": "missing:1"})
-        plain = made.bank("test", device="cpu").features_at(np.arange(4))
-        bank = made.bank("test", device="cpu", of_test=True)
+        plain = made.split("test", role="validation").bank("cpu").features_at(np.arange(4))
+        bank = made.split("test", role="test").bank("cpu")
         harmed = bank.features_at(np.arange(4))
         assert not torch.allclose(harmed["rgb"], plain["rgb"], atol=1e-2)
         assert not harmed["flow"].any()
-        rows = made.sampler("test", n_way=2, n_shot=1, n_query=1, seed=0, of_test=True).batch(0, 5)
-        expected = made.sampler("test", n_way=2, n_shot=1, n_query=1, seed=0).batch(0, 5)
+        rows = made.split("test", role="test").sampler(EpisodeRequest(2, 1, 1, 0)).batch(0, 5)
+        expected = made.split("test", role="validation").sampler(EpisodeRequest(2, 1, 1, 0)).batch(0, 5)
         np.testing.assert_array_equal(rows.query_rows, expected.query_rows)
         assert {source: mask.any().item() for source, mask in bank.presence(rows.query_rows).items()} == {"flow": False}
         notes = made.notes("test")
@@ -208,9 +209,9 @@ class TestCorruptedTest:
     def test_corrupted_frames_are_those_of_the_test_split_in_stores_of_their_own(self, root, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         made = workspace(root, corrupt={"rgb": "noise:0.3"}, model={"name": "otam"})
-        bank = made.bank("test", device="cpu", of_test=True)
+        bank = made.split("test", role="test").bank("cpu")
         harmed = bank.features_at(np.arange(4))["rgb"]
-        plain = made.bank("test", device="cpu").features_at(np.arange(4))["rgb"]
+        plain = made.split("test", role="validation").bank("cpu").features_at(np.arange(4))["rgb"]
         assert not torch.allclose(harmed, plain, atol=1e-1)
         rows = np.flatnonzero(np.isin(made.video_ids, [record.video_id for record in made.index.records][-4:]))
         assert bank.presence(rows) == {}  # every video of the split is there
@@ -223,8 +224,8 @@ class TestCorruptedTest:
         made = workspace(root, features, model=AMFAR, corrupt={harmed: "blur:10"})
         files = [Path(place["store"]) / "features.npy" for place in features.values()]
         before = [file.read_bytes() for file in files]
-        test = made.bank("test", device="cpu", of_test=True).features_at(np.arange(4))
-        plain = made.bank("test", device="cpu").features_at(np.arange(4))
+        test = made.split("test", role="test").bank("cpu").features_at(np.arange(4))
+        plain = made.split("test", role="validation").bank("cpu").features_at(np.arange(4))
         assert torch.equal(test[sound], plain[sound])
         assert not torch.allclose(test[harmed], plain[harmed], atol=1e-1)
         assert [file.read_bytes() for file in files] == before
@@ -233,15 +234,15 @@ class TestCorruptedTest:
         """A head has learned features of the training scale; only what is corrupted may differ."""
         monkeypatch.chdir(tmp_path)
         made = workspace(root, corrupt={"rgb": "noise:0"}, model={"name": "otam"})
-        harmed = made.bank("test", device="cpu", of_test=True).features_at(np.arange(4))["rgb"]
-        plain = made.bank("test", device="cpu").features_at(np.arange(4))["rgb"]
+        harmed = made.split("test", role="test").bank("cpu").features_at(np.arange(4))["rgb"]
+        plain = made.split("test", role="validation").bank("cpu").features_at(np.arange(4))["rgb"]
         torch.testing.assert_close(harmed, plain, atol=1e-5, rtol=1e-5)
 
     def test_corrupted_frames_leave_the_other_source_as_it_is(self, root, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         made = workspace(root, corrupt={"rgb": "noise:0.3"}, model=AMFAR)
-        harmed = made.bank("test", device="cpu", of_test=True).features_at(np.arange(4))["flow"]
-        plain = made.bank("test", device="cpu").features_at(np.arange(4))["flow"]
+        harmed = made.split("test", role="test").bank("cpu").features_at(np.arange(4))["flow"]
+        plain = made.split("test", role="validation").bank("cpu").features_at(np.arange(4))["flow"]
         torch.testing.assert_close(harmed, plain, atol=1e-5, rtol=1e-5)
 
 
@@ -300,7 +301,7 @@ def test_new_sentences_are_not_encoded_by_other_weights_than_the_frames(root, fe
     encoder = made.encoder()
     replaced = SimpleNamespace(identity=encoder.identity | {"weights_sha256": "0" * 64}, logit_scale=1.0)
     with monkeypatch.context() as patch:
-        patch.setattr(made, "encoder", lambda: replaced)
+        patch.setattr(Workspace, "encoder", lambda _: replaced)
         with pytest.raises(StoreMismatch, match="weights_sha256"):
             _ = made.text
     assert set(made.text.features) == {name for names in made.index.classes.values() for name in names}

@@ -33,6 +33,7 @@ def test_csv_holds_the_numbers_as_they_were_written(reports, folder):
     assert [row["class"] for row in csv.DictReader(io.StringIO(files["classes.csv"]))] == CLASSES
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_names_of_csv_files_stay_in_their_folder(tmp_path):
     runs = [read_run(write_run(tmp_path / name), label=f"../{name}") for name in ("a", "b")]
     names = [name for name, _ in csv_files(make_reports(runs))]

@@ -75,8 +75,13 @@ def page(run) -> str:
     return page_of(run)
 
 
-def test_tags_nest_ids_are_unique_and_every_link_leads_somewhere(run, plain):
-    outline = Outline(page_of(run, plain))
+@pytest.fixture(scope="module")
+def page_of_both(run, plain) -> str:
+    return page_of(run, plain)
+
+
+def test_tags_nest_ids_are_unique_and_every_link_leads_somewhere(page_of_both):
+    outline = Outline(page_of_both)
     assert outline.open == []
     assert len(outline.ids) == len(set(outline.ids)) > 200
     inside = [link[1:] for link in outline.links if link.startswith("#")]
@@ -99,9 +104,9 @@ def test_names_of_a_user_are_text_everywhere(page):
     assert page.count("&lt;script&gt;alert(") > 10
 
 
-def test_headings_go_down_step_by_step(run, plain):
-    for folders in ([run], [run, plain]):
-        levels = Outline(page_of(*folders)).levels
+def test_headings_go_down_step_by_step(page, page_of_both):
+    for content in (page, page_of_both):
+        levels = Outline(content).levels
         assert levels[0] == 1
         assert levels.count(1) == 1
         assert all(later - earlier <= 1 for earlier, later in itertools.pairwise(levels))
@@ -169,16 +174,18 @@ def test_tables_equal_the_result_file(run, page):
     assert "/settings/data/root" in checked
 
 
-def test_what_does_not_apply_is_said_in_one_line(run, plain):
-    page = page_of(plain)
-    assert "Does not apply: otam has no two branches that could teach each other." in page
-    assert "This folder holds no training" in page
-    assert "Missing: no evidence was gathered for this test." in page
-    assert "Gain over prototype" in page
-    assert "Own prompt chosen" not in page
-    assert "Missing: no evidence" not in page_of(run)
+@pytest.mark.usefixtures("undrawn")
+def test_what_does_not_apply_is_said_in_one_line(page, plain):
+    plain_page = page_of(plain)
+    assert "Does not apply: otam has no two branches that could teach each other." in plain_page
+    assert "This folder holds no training" in plain_page
+    assert "Missing: no evidence was gathered for this test." in plain_page
+    assert "Gain over prototype" in plain_page
+    assert "Own prompt chosen" not in plain_page
+    assert "Missing: no evidence" not in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_without_the_episodes_file_the_numbers_of_the_result_remain(tmp_path):
     folder = write_run(tmp_path / "run", evidence=False)
     (folder / f"test_{PROTOCOL}_episodes.npz").unlink()
@@ -188,9 +195,9 @@ def test_without_the_episodes_file_the_numbers_of_the_result_remain(tmp_path):
     assert f">{accuracy:.2f}</td>" in page
 
 
-def test_several_runs_stand_beside_each_other(run, plain):
-    page = page_of(run, plain)
-    head = page[: page.index('id="run1"')]
+@pytest.mark.usefixtures("undrawn")
+def test_several_runs_stand_beside_each_other(run, plain, page_of_both):
+    head = page_of_both[: page_of_both.index('id="run1"')]
     for folder in (run, plain):
         (numbers,) = [
             models
@@ -226,9 +233,9 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def files(run, plain, page, tmp_path_factory) -> dict[str, Path]:
+def files(page, page_of_both, tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
-    pages = {"one": page, "several": page_of(run, plain)}
+    pages = {"one": page, "several": page_of_both}
     for name, content in pages.items():
         (folder / f"{name}.html").write_text(content, encoding="utf-8")
     return {name: folder / f"{name}.html" for name in pages}
@@ -250,8 +257,7 @@ def overlap(one: list[float], two: list[float]) -> float:
     return min(min(one[2], two[2]) - max(one[0], two[0]), min(one[3], two[3]) - max(one[1], two[1]))
 
 
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("width", [360, 390, 768, 1280])
+@pytest.mark.parametrize(("width", "dark"), [(360, False), (390, True), (768, False), (1280, True)])
 @pytest.mark.parametrize("name", ["one", "several"])
 def test_a_browser_shows_it_whole(browser, files, name, width, dark):
     browser.open(files[name], width=width, dark=dark)
@@ -343,6 +349,7 @@ def test_the_tables_that_are_shown_equal_the_result_file(browser, files, run):
     assert EVIL in browser.evaluate("[...document.querySelectorAll('th')].map(c => c.textContent)")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_who_teaches_over_time_is_told_by_branch_and_by_their_sum_where_it_was_not_noted(tmp_path):
     folder = write_run(tmp_path / "run")
     assert "local teaches: from 1 to 38 %; global teaches: from 1 to 38 %" in page_of(folder)

@@ -13,6 +13,8 @@ from mdmf.report.page import comparison_table, make_reports
 from mdmf.report.run_files import RunFiles, read_run
 from mdmf.report.table import Table
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:

@@ -244,7 +244,7 @@ def test_world_from_before_the_disguises_is_one_without_them(tmp_path: Path, few
     path.write_text(json.dumps(settings))
     before = contents(tmp_path)
     write(tmp_path)
-    with pytest.raises(ValueError, match=r"shake_share: 0\.0 there, 0\.5 asked for"):
+    with pytest.raises(ValueError, match=r"shake_share: 0\.0 in the folder, 0\.5 requested"):
         write(tmp_path, shake_share=0.5)
     assert contents(tmp_path) == before
 
@@ -286,7 +286,7 @@ def test_world_of_other_settings_is_refused(tmp_path: Path, few_actions: list[st
     write(tmp_path)
     before = contents(tmp_path)
     (name,) = settings
-    with pytest.raises(ValueError, match=rf"made with other settings \({name}: .* asked for\).*another folder"):
+    with pytest.raises(ValueError, match=rf"has other settings \({name}: .* requested\).*another folder"):
         write(tmp_path, **settings)
     assert contents(tmp_path) == before
 
@@ -295,13 +295,13 @@ def test_world_of_an_older_version_is_refused(tmp_path: Path, few_actions: list[
     write(tmp_path)
     settings = json.loads((tmp_path / "world.json").read_text())
     (tmp_path / "world.json").write_text(json.dumps(settings | {"version": 0}))
-    with pytest.raises(ValueError, match="version: 0 there"):
+    with pytest.raises(ValueError, match="version: 0 in the folder"):
         write(tmp_path)
 
 
 def test_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "holiday.mp4").write_bytes(b"mine")
-    with pytest.raises(ValueError, match=r"holds no world\.json"):
+    with pytest.raises(ValueError, match=r"has no world\.json"):
         write(tmp_path)
     assert list(contents(tmp_path)) == ["holiday.mp4"]
 

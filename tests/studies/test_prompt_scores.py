@@ -124,7 +124,7 @@ class TestScores:
         names = workspace.index.classes["val"]
         records = [record for record in workspace.index.records if record.split == "val"]
         rows = workspace.stores.first.rows_of([record.video_id for record in records])
-        bank = workspace.bank("val", device="cpu")
+        bank = workspace.split("val", role="validation").bank("cpu")
         query = bank.features_at(bank.positions(rows))["rgb"]
         episode = Episode(
             support={"rgb": query[None, :2, None]}, query={"rgb": query[None]}, class_text=bank.class_text[None]

@@ -1,4 +1,6 @@
+import copy
 import json
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import numpy as np
@@ -30,20 +32,21 @@ class FakeWorkspace:
     def index(self):
         return "there"
 
-    def sampler(self, split, *, n_way, n_shot, n_query, seed, of_test=False, n_lost=1):
-        counts = np.array(N_VIDEOS) - [0, 0, 0, n_lost]
-        return EpisodeSampler(
-            np.repeat(np.arange(4), counts),
-            class_names=["a", "b", "c", "d"],
-            n_way=n_way,
-            n_shot=n_shot,
-            n_query=n_query,
-            seed=seed,
-            split=split,
-        )
+    def split(self, split, *, role):
+        return SimpleNamespace(sampler=lambda request: self.sampler(split, request, n_lost=1))
 
-    def check_episodes(self, split, **sizes):
-        self.sampler(split, seed=0, n_lost=0, **sizes)
+    def sampler(self, split, request, *, n_lost):
+        counts = np.array(N_VIDEOS) - [0, 0, 0, n_lost]
+        class_ids = np.repeat(np.arange(4), counts)
+        return EpisodeSampler(class_ids, class_names=["a", "b", "c", "d"], split=split, **asdict(request))
+
+    def check_episodes(self, split, request):
+        self.sampler(split, request, n_lost=0)
+
+    def with_episodes_of(self, settings):
+        other = copy.copy(self)
+        other.settings = settings
+        return other
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A video file opened with PyAV: its pictures' stream, and the frames decoded from it."""
+"""A video file opened with PyAV: its video stream, and the frames decoded from it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from av.video.stream import VideoStream
 from mdmf.data.video.container_bytes import lacks_mp4_index
 from mdmf.data.video.reader import VideoError
 
-# HMDB51's titles are not UTF-8. From PyAV 19 on no text of a file can fail to decode, and the argument is gone.
+# Titles in HMDB51 are not UTF-8. From PyAV 19 on no text can fail to decode, and the argument does not exist.
 _OPEN_ARGUMENTS: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 
 @contextmanager
 def open_video_stream(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """The opened file and its best video stream, which decodes in one thread: processes share out the videos.
+    """The opened file and its best video stream, which decodes in one thread (processes decode different videos).
 
     Raises:
-        VideoError: if there is no such file, or it holds no video that PyAV can open.
+        VideoError: if the file does not exist, or has no video that PyAV can open.
     """
     _check_is_filled_file(path)
     try:
@@ -45,14 +45,14 @@ def open_video_stream(path: Path) -> Iterator[tuple[InputContainer, VideoStream]
 def decoded_frames(
     path: Path, container: InputContainer, stream: VideoStream, *, pass_leading_damage: bool
 ) -> Iterator[VideoFrame]:
-    """Frames in presentation order, from where the container stands to its end.
+    """Frames in presentation order, from the position of the container to its end.
 
     Args:
-        pass_leading_damage: pass over what cannot be decoded before the first frame, as in a recording that starts
+        pass_leading_damage: skip packets that cannot be decoded before the first frame, as in a recording that starts
             between two key frames.
 
     Raises:
-        VideoError: at a damaged packet; the frames that refer to it would be damaged too, without saying so.
+        VideoError: at a damaged packet; frames that refer to it would be damaged too, without an error.
     """
     n_decoded = 0
     packets = container.demux(stream)
@@ -61,7 +61,7 @@ def decoded_frames(
             packet = next(packets, None)
             if packet is None:
                 return
-            if packet.is_corrupt:  # the last packet of a file that was cut in it
+            if packet.is_corrupt:  # the last packet of an incomplete file
                 continue
             frames = packet.decode()
         except av.error.FFmpegError as error:

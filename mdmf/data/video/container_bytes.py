@@ -1,4 +1,4 @@
-"""What a video file's own bytes say that PyAV does not pass on: whether its end is missing, and H.264's unit types."""
+"""Properties of a video file that PyAV does not expose: whether its end is missing, and the unit types of H.264."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 
 def is_cut(path: Path, format_name: str) -> bool:
-    """Whether a file is shorter than its own sizes say: `mov` (MP4), `avi` or `matroska`; others do not say."""
+    """Whether a file is shorter than its header states: `mov` (MP4), `avi` or `matroska`; False for other formats."""
     if format_name == "mov":
         return any(end > path.stat().st_size for _, end in _mp4_boxes(path))
     if format_name == "avi":
@@ -21,14 +21,14 @@ def is_cut(path: Path, format_name: str) -> bool:
 
 
 def lacks_mp4_index(path: Path) -> bool:
-    """Whether a file is an MP4 (it has an `ftyp` box) without a whole `moov` box."""
+    """Whether a file is an MP4 (it has an `ftyp` box) without a complete `moov` box."""
     boxes = _mp4_boxes(path)
     has_index = any(name == b"moov" and end <= path.stat().st_size for name, end in boxes)
     return any(name == b"ftyp" for name, _ in boxes) and not has_index
 
 
 def h264_unit_types(data: bytes, n_length_bytes: int) -> Iterator[int]:
-    """Types of the units of an H.264 packet; each has its length before it, or (`n_length_bytes` = 0) a start code."""
+    """Types of the units of an H.264 packet; a length or (`n_length_bytes` = 0) a start code precedes each unit."""
     if n_length_bytes == 0:
         yield from (match[1][0] & 31 for match in re.finditer(rb"\x00\x00\x01(.)", data, re.DOTALL))
         return
@@ -39,7 +39,7 @@ def h264_unit_types(data: bytes, n_length_bytes: int) -> Iterator[int]:
 
 
 def _mp4_boxes(path: Path) -> list[tuple[bytes, int]]:
-    """Name and end of each box at the top level; none after one whose size is not given."""
+    """Name and end of each box at the top level, up to the first one without a size."""
     boxes, offset, n_bytes = [], 0, path.stat().st_size
     with path.open("rb") as file:
         while offset + 8 <= n_bytes:
@@ -47,7 +47,7 @@ def _mp4_boxes(path: Path) -> list[tuple[bytes, int]]:
             size, name = int.from_bytes(file.read(4), "big"), file.read(4)
             if size == 1:  # the size follows, in 64 bits
                 size = int.from_bytes(file.read(8), "big")
-            if size < 8:  # no size: the box reaches to the end; or no MP4
+            if size < 8:  # no size: the box extends to the end, or the file is no MP4
                 break
             offset += size
             boxes.append((name, offset))
@@ -61,7 +61,7 @@ def _riff_end(path: Path) -> int:
 
 
 def _matroska_end(path: Path) -> int | None:
-    """Where the segment ends; None if it was written live, its size unknown."""
+    """The end of the segment; None if its size is unknown, as in a live recording."""
     with path.open("rb") as file:
         file.seek(4)  # the identifiers of the header and of the segment have 4 bytes each
         file.seek((_matroska_number(file) or 0) + 4, 1)
@@ -70,7 +70,7 @@ def _matroska_end(path: Path) -> int | None:
 
 
 def _matroska_number(file: BinaryIO) -> int | None:
-    """As many zero bits as bytes follow, a one, the number's bits; all of them ones stand for unknown."""
+    """A variable-length number (n zero bits for n further bytes, a one, the number); None if its bits are all ones."""
     first = file.read(1)[0]
     n_further = 8 - first.bit_length()
     n_values = 1 << 7 * (n_further + 1)

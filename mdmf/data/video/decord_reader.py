@@ -1,13 +1,13 @@
 """Frames of a video file by number, decoded with decord.
 
-decord 0.6 is fast and wrong in known ways, so it is only asked what it answers rightly (issues of dmlc/decord):
-- it takes packets for frames, and repeats the last frame for those that give none: the packet table says how many
-  frames there are, and `fault_tol` makes an error of any repeated frame;
-- it takes a key frame's place in the file for its number, and goes to wrong frames where the two differ (open groups
-  of pictures, MPEG-4 with B-frames): there it decodes from the start;
-- on files that lack frames it may never return: a cut file is not given to it;
-- in MPEG transport streams it misses the first frames: it gets MP4, Matroska, WebM and AVI only;
-- it hangs in a process forked after it was used: it is imported when a reader is opened.
+decord 0.6 is fast, but has known faults (issues of dmlc/decord), which this reader avoids:
+- it counts packets as frames, and repeats the last frame for packets without one: the packet table has the number of
+  frames, and `fault_tol` turns a repeated frame into an error;
+- it uses the place of a key frame in the file as its number, and seeks to wrong frames if the two differ (open groups
+  of pictures, MPEG-4 with B-frames): such files are decoded from the start;
+- it may hang on files with missing frames: incomplete files are an error;
+- it skips the first frames of MPEG transport streams: only MP4, Matroska, WebM and AVI are accepted;
+- it hangs in a process forked after its use: it is imported when a reader is opened.
 """
 
 from __future__ import annotations
@@ -26,12 +26,17 @@ from mdmf.data.video.reader import VideoError, VideoReader
 
 logger = logging.getLogger(__name__)
 
-# decord takes a number below 1 as a part of all frames: none may be a repeated one.
+# decord reads a number below 1 as a share of all frames: no frame may be repeated.
 _NO_REPEATED_FRAMES = 1e-9
 
 
 class DecordReader(VideoReader):
-    """Raises VideoError for a file that decord cannot open, or whose end is missing; ImportError without decord."""
+    """Reader with decord.
+
+    Raises:
+        VideoError: for a file that decord cannot open, or whose end is missing.
+        ImportError: if decord is not installed.
+    """
 
     def __init__(self, path: Path, table: PacketTable) -> None:
         super().__init__(path, n_frames=table.n_frames, fps=table.fps)
@@ -62,12 +67,12 @@ class DecordReader(VideoReader):
         return list(self._video.get_batch(numbers).asnumpy())
 
     def _read_from_start(self, numbers: list[int]) -> list[np.ndarray]:
-        video = self._open()  # decord cannot go back to the start of every file
-        wanted = set(numbers)
+        video = self._open()  # decord cannot rewind every file
+        requested = set(numbers)
         frames = []
         for number in range(numbers[-1] + 1):
             frame = video.next()
-            if number in wanted:
+            if number in requested:
                 frames.append(frame.asnumpy())
         return frames
 
@@ -81,7 +86,7 @@ class DecordReader(VideoReader):
 
 
 def decord_is_installed() -> bool:
-    """Whether decord can be used here; it has no wheels for macOS and for ARM."""
+    """Whether decord can be imported; it has no wheels for macOS and ARM."""
     try:
         _import_decord()
     except ImportError as error:
@@ -94,7 +99,7 @@ def decord_is_installed() -> bool:
 def _import_decord() -> ModuleType:
     try:
         import decord
-    except (ImportError, OSError, RuntimeError) as error:  # the last two: its native library does not load
+    except (ImportError, OSError, RuntimeError) as error:  # the last two: its native library cannot be loaded
         raise ImportError(
             f"decord cannot be imported ({error}); install it, or use decoder 'auto' or 'pyav'"
         ) from error
@@ -103,5 +108,5 @@ def _import_decord() -> ModuleType:
 
 
 def _reason(error: BaseException) -> str:
-    """decord's own words, without the time and the source lines that it puts before them."""
+    """The message of decord without its time and source line."""
     return re.sub(r"\[[0-9:]+\] \S+\.cc:[0-9]+: ", "", str(error).split("\n")[0]).strip() or type(error).__name__

@@ -13,15 +13,15 @@ from PIL import Image
 from mdmf.data.video.reader import VideoError, VideoReader
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
-# Told by name, Pillow looks for these alone: some of its readers start other programs (Ghostscript, for PostScript).
+# Pillow tries these formats only: some of its other readers start programs (Ghostscript for PostScript).
 IMAGE_FORMATS = ("JPEG", "PNG")
 
 
 class FrameFolderReader(VideoReader):
-    """Frames are the images of the folder in the order of the numbers in their names (2 before 10).
+    """Reader of the images of a folder, in the order of the numbers in their names (2 before 10).
 
     Raises:
-        VideoError: if there are none, or their names do not say in which order they come.
+        VideoError: if the folder has no images, or their names do not determine an order.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,7 +35,7 @@ class FrameFolderReader(VideoReader):
         try:
             with Image.open(file, formats=IMAGE_FORMATS) as image:
                 return np.array(image.convert("RGB"))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow raises
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # the errors of Pillow
             raise VideoError(self.path, f"frame image {file.name} cannot be read: {error}") from error
 
 
@@ -61,7 +61,7 @@ def _numbers_in(name: str) -> list[int]:
 
 
 def _check_order_is_known(folder: Path, files: list[Path]) -> None:
-    """Names may differ in their numbers only: `flow_x_1.jpg` beside `img_1.jpg` is two videos in one folder."""
+    """Check that names differ in their numbers only: `flow_x_1.jpg` and `img_1.jpg` are two videos in one folder."""
     by_pattern = {re.sub(r"[0-9]+", "#", file.stem): file.name for file in files}
     if len(by_pattern) > 1:
         examples = " and ".join(list(by_pattern.values())[:2])

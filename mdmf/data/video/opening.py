@@ -1,8 +1,8 @@
-"""Opening videos: files, by decord or by PyAV, and folders of frame images.
+"""Opening of video files, with decord or PyAV, and of folders of frame images.
 
-decord and PyAV give the same frames for the same numbers. Their pixels are equal on the H.264 clips measured (Kinetics,
-NTU, surveillance) and on HMDB51's; on UCF101's they differ in one pixel of 100,000, by at most 2 grey levels. Only on
-10-bit video and in pictures of odd size do colours at sharp edges differ more. A feature store names its `decoder`.
+decord and PyAV return the same frames for the same numbers. Their pixels are equal on the H.264 clips measured
+(Kinetics, NTU, surveillance) and on HMDB51; on UCF101 they differ in one pixel of 100,000, by at most 2 grey levels.
+Colours at sharp edges differ more in 10-bit video and in pictures of odd size. A feature store records its `decoder`.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ VIDEO_SUFFIXES = (
 
 
 def open_video(path: Path, *, decoder: str = "auto") -> VideoReader:
-    """Open a video file, or a folder of frame images; close the reader, or use it as a context manager.
+    """A reader of a video file or of a folder of frame images; close it, or use it as a context manager.
 
-    Open it in the process that reads it: a reader does not work in another one.
+    A reader works only in the process that opened it.
 
     Args:
         path: the file or folder.
-        decoder: `decord` or `pyav`; `auto` takes decord where it is installed, and PyAV for what decord cannot do.
+        decoder: `decord` or `pyav`; `auto` is decord if it is installed, and PyAV for files that decord cannot read.
 
     Raises:
-        VideoError: with the reason, for whatever cannot be read as a video.
+        VideoError: with the reason, if the video cannot be read.
         ValueError: for an unknown decoder.
-        ImportError: if decord is asked for and is not installed.
+        ImportError: for `decord` if it is not installed.
     """
     if decoder not in DECODERS:
         raise ValueError(f"unknown decoder {decoder!r}; expected one of {DECODERS}")
@@ -55,7 +55,7 @@ def open_video(path: Path, *, decoder: str = "auto") -> VideoReader:
 
 
 class _AutoReader(VideoReader):
-    """decord, and from its first failure on PyAV: it decodes more, and says more of what is wrong."""
+    """decord, and after its first failure PyAV, which decodes more files and has better error messages."""
 
     def __init__(self, path: Path, table: PacketTable) -> None:
         super().__init__(path, n_frames=table.n_frames, fps=table.fps)
@@ -80,5 +80,5 @@ class _AutoReader(VideoReader):
             return self._reader._read_sorted(numbers)
 
     def _fall_back(self, error: VideoError) -> None:
-        logger.debug("PyAV takes over from decord: %s", error)
+        logger.debug("PyAV replaces decord: %s", error)
         self._reader = PyavReader(self.path, self._table)

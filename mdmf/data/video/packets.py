@@ -1,11 +1,10 @@
-"""How many frames a video file holds and where decoding may start, from its packets: almost nothing is decoded.
+"""The number of frames of a video file and the places where decoding can start, from its packets.
 
-The rule: a frame is what the decoder gives, numbered from 0 in presentation order. Containers do not say how many there
-are: DivX AVIs (HMDB51) hold placeholders that give no frame, MP4s hold frames that their edit list hides, a header may
-promise what a cut file lacks. Where packets alone cannot tell, the frames are counted by decoding the file once.
+Frames are the pictures that the decoder returns, numbered from 0 in presentation order. Containers do not state their
+number: DivX AVIs (HMDB51) contain placeholders without a frame, MP4s contain frames hidden by an edit list, and the
+header of an incomplete file counts missing frames. If packets are not sufficient, the file is decoded once to count.
 
-Every decoder works from this one table, so all agree on the number of frames, and none is asked for a frame that is
-not there or sent to a key frame that is none.
+All decoders use this table, so they agree on the number of frames and on the key frames.
 """
 
 from __future__ import annotations
@@ -26,31 +25,31 @@ from mdmf.data.video.container_bytes import h264_unit_types, is_cut
 from mdmf.data.video.reader import VideoError
 
 _ONLY_KEY_FRAMES = frozenset({"ffv1", "mjpeg", "png", "prores", "rawvideo"})
-# Each packet gives one frame. Elsewhere (VP8, VC-1, H.263) a packet may give none.
+# Codecs with one frame per packet. In others (VP8, VC-1, H.263) a packet may have none.
 _PACKET_IS_FRAME = _ONLY_KEY_FRAMES | {"av1", "h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "vp9"}
-_H264_IDR = 5  # type of a unit that resets the decoder
-# An MPEG-4 packet below this size may be a placeholder in a packed stream, or stand for a frame that is not coded.
+_H264_IDR = 5  # type of the unit that resets the decoder
+# A smaller MPEG-4 packet may be a placeholder in a packed stream, or a frame that is not coded.
 _SMALLEST_MPEG4_PICTURE_BYTES = 32
-# No codec shows more frames than these after one that comes later in the file.
+# The largest number of frames by which a codec may delay a frame for reordering.
 _LONGEST_REORDERING = 16
-# Containers whose times and key frames can be trusted, in an AVI with care.
+# Containers with reliable times and key frames (AVI: see _times and _starts).
 INDEXED_FORMATS = ("mov", "matroska", "avi")
 
 
 @dataclass(frozen=True, eq=False)
 class PacketTable:
-    """What the packets of a video file say of its frames.
+    """Properties of the frames of a video file, from its packets.
 
     Attributes:
-        n_frames: frames the file should hold: those that can be decoded, and those that were cut off.
-        n_readable: the first so many of them can be decoded.
-        fps: average frames per second, if the file says.
-        codec: FFmpeg's name of it.
+        n_frames: number of frames of the complete file: those that can be decoded and those that are missing.
+        n_readable: number of frames, from the first, that can be decoded.
+        fps: average frames per second; None if the file does not state it.
+        codec: FFmpeg's name of the codec.
         format: FFmpeg's name of the container (`mov` for MP4).
-        times: (n_frames,) presentation time of each frame in the stream's unit, ascending; None where times cannot be
-            trusted or the file is cut, and frames are counted from the beginning of the file.
-        starts: ascending numbers of the key frames at which decoding may start: every frame before one in presentation
-            order is before it in the file too, every other one after it. The first is 0.
+        times: (n_frames,) presentation time of each frame in the unit of the stream, ascending; None if times are
+            unreliable or the file is incomplete: frames are then counted from the beginning of the file.
+        starts: ascending numbers of the key frames at which decoding can start: all earlier frames in presentation
+            order are before it in the file, all later ones after it. The first is 0.
         is_seekable: whether every frame that the file marks as a key frame is such a start.
     """
 
@@ -69,7 +68,7 @@ class PacketTable:
         return self.n_readable < self.n_frames
 
     def cut_reason(self) -> str:
-        """What is wrong with a cut file."""
+        """The error message for an incomplete file."""
         return (
             f"the file is incomplete: the first {self.n_readable} of {self.n_frames} frames can be decoded; "
             "copy or download it again"
@@ -88,7 +87,7 @@ class _Packet:
 
 @dataclass(frozen=True)
 class _Contents:
-    """The packets of the video stream in file order; `n_declared` frames should be there (0: the file is whole)."""
+    """The packets of the video stream in file order; `n_declared` is 0, or the frame count of an incomplete file."""
 
     packets: list[_Packet]
     n_declared: int
@@ -98,10 +97,10 @@ class _Contents:
 
 
 def read_packet_table(path: Path) -> PacketTable:
-    """Read through a video file once without decoding; a second time, decoding, only where packets cannot tell.
+    """The packet table of a video file, read without decoding if possible.
 
     Raises:
-        VideoError: if the file cannot be opened or read, or holds no frames.
+        VideoError: if the file cannot be opened or read, or has no frames.
     """
     contents = _read_contents(path)
     one_frame_each = _packets_are_frames(contents)
@@ -148,18 +147,18 @@ def _read_packets(container: InputContainer, stream: VideoStream) -> list[_Packe
     packets = []
     is_key = _key_packet_test(stream)
     for packet in container.demux(stream):
-        if packet.dts is None and packet.pts is None and packet.size == 0:  # PyAV's mark of a stream's end
+        if packet.dts is None and packet.pts is None and packet.size == 0:  # the end of the stream in PyAV
             continue
-        if not packet.is_corrupt:  # else the file was cut in it
+        if not packet.is_corrupt:  # otherwise the file ends in this packet
             marks = (packet.is_keyframe, packet.is_keyframe and is_key(packet), packet.is_discard)
             packets.append(_Packet(packet.pts, packet.dts, packet.size, *marks))
     return packets
 
 
 def _key_packet_test(stream: VideoStream) -> Callable[[Packet], bool]:
-    """Whether a packet marked as a key frame needs nothing before it.
+    """A test of whether a packet that is marked as a key frame can be decoded without earlier ones.
 
-    H.264 frames are also marked so from which a decoder recovers little by little: only an IDR slice is taken for one.
+    H.264 files also mark frames from which a decoder recovers gradually: only an IDR slice passes.
     """
     if stream.codec_context.name != "h264":
         return lambda packet: True
@@ -169,7 +168,7 @@ def _key_packet_test(stream: VideoStream) -> Callable[[Packet], bool]:
 
 
 def _n_declared(container: InputContainer, stream: VideoStream, n_packets: int) -> int:
-    """Frames that a cut file should hold; Matroska states no number, it is known from the duration."""
+    """Number of frames of the complete file; Matroska does not state it, so it is estimated from the duration."""
     if stream.frames:
         return stream.frames
     n_in_duration = (container.duration or 0) / av.time_base * float(stream.average_rate or 0)
@@ -177,7 +176,7 @@ def _n_declared(container: InputContainer, stream: VideoStream, n_packets: int) 
 
 
 def _packets_are_frames(contents: _Contents) -> bool:
-    """Whether each packet gives one frame, as far as packets can tell."""
+    """Whether each packet is known to contain one frame."""
     packets, codec = contents.packets, contents.codec
     smallest = _SMALLEST_MPEG4_PICTURE_BYTES if codec == "mpeg4" else 1
     if codec not in _PACKET_IS_FRAME or not packets or not packets[0].is_key:
@@ -195,19 +194,19 @@ def _count_by_decoding(path: Path, format_name: str) -> int:
 
 
 def _n_before_gaps(contents: _Contents, n_decodable: int, times: np.ndarray | None) -> int:
-    """How many first frames of a cut file are there without a gap: reordered ones may be missing before the last."""
+    """Number of frames of an incomplete file before the first gap, which reordering may move before the last packet."""
     last_decoded = contents.packets[-1].decoding_time
     if times is None or last_decoded is None:
         return max(n_decodable - _LONGEST_REORDERING, 0)
-    return int(np.searchsorted(times, last_decoded, side="right"))  # whatever was cut off is shown after that time
+    return int(np.searchsorted(times, last_decoded, side="right"))  # missing frames have later times
 
 
 def _times(contents: _Contents) -> np.ndarray | None:
-    """Presentation times in ascending order, if they are known, differ, and can be trusted."""
+    """Presentation times in ascending order; None if they are unknown, repeated or unreliable."""
     packets = contents.packets
     if contents.format not in INDEXED_FORMATS or any(packet.time is None for packet in packets):
         return None
-    # AVI stores no times: where frames are reordered they are a guess, on which FFmpeg's versions differ.
+    # AVI stores no times: for reordered frames they are a guess, which differs between versions of FFmpeg.
     if contents.format == "avi" and any(packet.time != packet.decoding_time for packet in packets):
         return None
     times = np.unique(_file_order_times(contents))
@@ -215,9 +214,9 @@ def _times(contents: _Contents) -> np.ndarray | None:
 
 
 def _starts(contents: _Contents, times: np.ndarray) -> np.ndarray:
-    """Numbers of key frames whose place in the file is their place in presentation order, with none out of place."""
+    """Numbers of key frames with the same place in the file as in presentation order, and no frame across them."""
     is_key = np.array([packet.is_key for packet in contents.packets])
-    if is_key.all() and contents.codec not in _ONLY_KEY_FRAMES:  # some AVIs call every frame a key frame
+    if is_key.all() and contents.codec not in _ONLY_KEY_FRAMES:  # some AVIs mark every frame as a key frame
         return np.zeros(1, np.int64)
     numbers = np.searchsorted(times, _file_order_times(contents))
     latest_before = np.concatenate([[-1], np.maximum.accumulate(numbers)[:-1]])

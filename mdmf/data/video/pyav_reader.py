@@ -1,4 +1,4 @@
-"""Frames of a video file by number, decoded with PyAV (FFmpeg)."""
+"""Frames of a video file by number, decoded with PyAV."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from mdmf.data.video.av_stream import decoded_frames, open_video_stream
 from mdmf.data.video.packets import INDEXED_FORMATS, PacketTable
 from mdmf.data.video.reader import VideoError, VideoReader
 
-# Decoding a few frames that nobody wants is cheaper than going to a key frame.
+# Decoding a few unused frames is faster than a seek.
 _FRAMES_WORTH_A_SEEK = 8
 
 Run = tuple[int, list[int]]
 
 
 class PyavReader(VideoReader):
-    """Decodes from the key frame before a wanted frame where the packets say that it is one, else from the start."""
+    """Reader that decodes from the last reliable key frame before a requested frame, or from the start."""
 
     def __init__(self, path: Path, table: PacketTable) -> None:
         super().__init__(path, n_frames=table.n_frames, fps=table.fps)
@@ -29,23 +29,23 @@ class PyavReader(VideoReader):
 
     def _read_sorted(self, numbers: list[int]) -> list[np.ndarray]:
         if numbers[-1] >= self._table.n_readable:
-            raise VideoError(self.path, f"{self._table.cut_reason()} (frame {numbers[-1]} was asked for)")
+            raise VideoError(self.path, f"{self._table.cut_reason()} (frame {numbers[-1]} was requested)")
         frames: dict[int, np.ndarray] = {}
         with open_video_stream(self.path) as (container, stream):
-            for start, wanted in decoding_runs(numbers, self._table.starts):
-                frames |= self._read_run(container, stream, start, wanted)
+            for start, requested in decoding_runs(numbers, self._table.starts):
+                frames |= self._read_run(container, stream, start, requested)
         return [frames[number] for number in numbers]
 
     def _read_run(
-        self, container: InputContainer, stream: VideoStream, start: int, wanted: list[int]
+        self, container: InputContainer, stream: VideoStream, start: int, requested: list[int]
     ) -> dict[int, np.ndarray]:
         frames: dict[int, np.ndarray] = {}
         for number, frame in self._numbered_frames(container, stream, start):
-            if number in wanted:
+            if number in requested:
                 frames[number] = self._picture(number, frame)
-            if number >= wanted[-1]:
+            if number >= requested[-1]:
                 break
-        missing = [number for number in wanted if number not in frames]
+        missing = [number for number in requested if number not in frames]
         if missing:
             raise VideoError(self.path, f"the file is damaged: frame {missing[0]} of {self.n_frames} cannot be decoded")
         return frames
@@ -53,7 +53,7 @@ class PyavReader(VideoReader):
     def _numbered_frames(
         self, container: InputContainer, stream: VideoStream, start: int
     ) -> Iterator[tuple[int, VideoFrame]]:
-        """Frames from number `start` (a key frame) on, with their numbers."""
+        """Numbers and frames from the key frame `start` on."""
         times = self._table.times
         if times is None:
             pass_damage = self._table.format not in INDEXED_FORMATS
@@ -67,7 +67,7 @@ class PyavReader(VideoReader):
                 yield number_at[frame.pts], frame
 
     def _picture(self, number: int, frame: VideoFrame) -> np.ndarray:
-        """(H, W, 3) uint8, turned as the file says that it is to be shown."""
+        """The picture (H, W, 3) uint8, with the rotation stored in the file."""
         if frame.is_corrupt:
             raise VideoError(self.path, f"the file is damaged: frame {number} of {self.n_frames} is incomplete")
         picture = frame.to_ndarray(format="rgb24")
@@ -75,9 +75,9 @@ class PyavReader(VideoReader):
 
 
 def decoding_runs(numbers: list[int], starts: np.ndarray) -> list[Run]:
-    """Which frames are decoded together: (number of the key frame to start from, ascending wanted frames).
+    """Frames that are decoded together: (number of the key frame to start from, ascending requested frames).
 
-    A new run starts where it leaves out enough frames to be worth going to its key frame.
+    A new run starts if it skips enough frames to be faster than decoding them.
     """
     runs: list[Run] = []
     for number in numbers:

@@ -1,4 +1,4 @@
-"""What every reader of frames has in common: the interface, its checks, and the error for what cannot be read."""
+"""The interface of readers of frames, its checks, and the error for videos that cannot be read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 
 class VideoError(ValueError):
-    """A video that cannot be read, with a reason a person understands. It survives the way between processes."""
+    """A video that cannot be read, with the reason as a readable sentence. It can be pickled."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(path, reason)
@@ -27,12 +27,12 @@ class VideoError(ValueError):
 class VideoReader(ABC):
     """The frames of one video by number, 0 to `n_frames` - 1 in presentation order.
 
-    A reader belongs to the process that opened it: decord hangs in a fork, and no decoder can be pickled.
+    A reader works only in the process that opened it: decord hangs in a fork, and no decoder can be pickled.
 
     Attributes:
-        n_frames: frames of the video. In a file that was cut short it is what the file should hold, so that frames
-            spread over the whole video are asked for and missed, not taken from its beginning in silence.
-        fps: average frames per second; None where the source does not say.
+        n_frames: number of frames. For an incomplete file it is the number of the complete one, so frames spread over
+            the whole video are an error, and are not taken from the beginning without a warning.
+        fps: average frames per second; None if unknown.
     """
 
     n_frames: int
@@ -45,13 +45,13 @@ class VideoReader(ABC):
         self._process: int | None = os.getpid()
 
     def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Frames by number, in any order, repeated or not; every part of the file is decoded at most once.
+        """Frames by number, in any order, possibly repeated; every part of the file is decoded at most once.
 
         Returns:
             (len(indices), H, W, 3) uint8, RGB.
 
         Raises:
-            ValueError: if a number is no frame of this video.
+            ValueError: for a number outside the video.
             VideoError: if a frame cannot be decoded, or frames differ in size.
             RuntimeError: if the reader was opened in another process, or is closed.
         """
@@ -60,17 +60,17 @@ class VideoReader(ABC):
         if os.getpid() != self._process:
             raise RuntimeError(f"the reader of {self.path} was opened in another process; open it where it is used")
         numbers = self._checked(indices)
-        wanted, places = np.unique(numbers, return_inverse=True)
-        frames = self._read_sorted([int(number) for number in wanted])
-        self._check_one_size(wanted, frames)
+        distinct, places = np.unique(numbers, return_inverse=True)
+        frames = self._read_sorted(distinct.tolist())
+        self._check_one_size(distinct, frames)
         return np.stack([frames[place] for place in places])
 
     @abstractmethod
     def _read_sorted(self, numbers: list[int]) -> list[np.ndarray]:
-        """Frames (H, W, 3) of ascending, different numbers."""
+        """Frames (H, W, 3) of ascending, distinct numbers."""
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._process = None
 
     def __enter__(self) -> Self:
@@ -87,7 +87,8 @@ class VideoReader(ABC):
             raise ValueError(f"expected a non-empty list of whole frame numbers, got {indices!r}")
         if numbers.min() < 0 or numbers.max() >= self.n_frames:
             raise ValueError(
-                f"{self.path.name} has frames 0 to {self.n_frames - 1}; asked for {numbers.min()} to {numbers.max()}"
+                f"{self.path.name} has frames 0 to {self.n_frames - 1}, "
+                f"requested were {numbers.min()} to {numbers.max()}"
             )
         return numbers
 

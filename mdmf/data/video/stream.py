@@ -1,4 +1,4 @@
-"""The frames of a long video one after the other: decoded once, in order, and never all in memory."""
+"""The frames of a long video in order, decoded once, without holding all of them in memory."""
 
 from __future__ import annotations
 
@@ -18,48 +18,48 @@ NumberedFrame = tuple[int, np.ndarray]
 
 
 class FrameStream(Protocol):
-    """A video to go through.
+    """A video that is read in order.
 
     Attributes:
-        n_frames: its frames.
-        seconds: (n_frames,) when each is shown, from the first one on; None where the source does not say.
+        n_frames: number of frames.
+        seconds: (n_frames,) time of each frame after the first one; None if unknown.
     """
 
     n_frames: int
     seconds: np.ndarray | None
 
     def stream(self, numbers: Sequence[int]) -> Iterator[NumberedFrame]:
-        """The frames (H, W, 3) uint8 of ascending, different numbers."""
+        """Numbers and frames (H, W, 3) uint8, for ascending, distinct numbers."""
 
 
 class FileStream(PyavReader):
-    """A video file; by PyAV alone, since decord has no way to go on from where it stands in every file."""
+    """A video file, decoded with PyAV, because decord cannot continue from its position in every file."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, read_packet_table(path))
         self.seconds: np.ndarray | None = self._frame_seconds()
 
     def stream(self, numbers: Sequence[int]) -> Iterator[NumberedFrame]:
-        """The frames of ascending, different numbers, each part of the file decoded once.
+        """Numbers and frames, for ascending, distinct numbers; each part of the file is decoded once.
 
         Raises:
             VideoError: if a frame cannot be decoded, or frames differ in size.
         """
         if numbers[-1] >= self._table.n_readable:
-            raise VideoError(self.path, f"{self._table.cut_reason()} (frame {numbers[-1]} was asked for)")
+            raise VideoError(self.path, f"{self._table.cut_reason()} (frame {numbers[-1]} was requested)")
         yield from _of_one_size(self.path, self._decoded(numbers))
 
     def _decoded(self, numbers: Sequence[int]) -> Iterator[NumberedFrame]:
         with open_video_stream(self.path) as (container, stream):
             for start, run in decoding_runs(list(numbers), self._table.starts):
-                wanted = iter(run)
-                awaited = next(wanted, None)
+                requested = iter(run)
+                awaited = next(requested, None)
                 for number, frame in self._numbered_frames(container, stream, start):
                     if awaited is None or number > awaited:
                         break
                     if number == awaited:
                         yield number, self._picture(number, frame)
-                        awaited = next(wanted, None)
+                        awaited = next(requested, None)
                         if awaited is None:
                             break
                 if awaited is not None:
@@ -78,12 +78,12 @@ class FileStream(PyavReader):
 
 
 class FolderStream(FrameFolderReader):
-    """A folder of frame images; it does not say when a frame is shown."""
+    """A folder of frame images, without times."""
 
     seconds: np.ndarray | None = None
 
     def stream(self, numbers: Sequence[int]) -> Iterator[NumberedFrame]:
-        """The frames of ascending, different numbers.
+        """Numbers and frames, for ascending, distinct numbers.
 
         Raises:
             VideoError: if an image cannot be read, or images differ in size.
@@ -92,7 +92,7 @@ class FolderStream(FrameFolderReader):
 
 
 def _of_one_size(path: Path, frames: Iterator[NumberedFrame]) -> Iterator[NumberedFrame]:
-    """The frames as they are; what is refused as a whole clip is refused in windows too."""
+    """The frames; a change of size is an error, as in a clip that is read at once."""
     size: tuple[int, ...] | None = None
     for number, picture in frames:
         size = size or picture.shape
@@ -102,9 +102,9 @@ def _of_one_size(path: Path, frames: Iterator[NumberedFrame]) -> Iterator[Number
 
 
 def open_stream(path: Path) -> FileStream | FolderStream:
-    """Open a video file, or a folder of frame images; use it as a context manager.
+    """A stream of a video file or of a folder of frame images, to be used as a context manager.
 
     Raises:
-        VideoError: with the reason, for whatever cannot be read as a video.
+        VideoError: with the reason, if the video cannot be read.
     """
     return FolderStream(path) if path.is_dir() else FileStream(path)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,9 @@ from fake_extraction import (
     run_extraction,
 )
 from PIL import Image
+from processes import start_process
 
-from mdmf.data.features import builder, extractor
+from mdmf.data.features import builder
 from mdmf.data.features.builder import StoreBuilder
 from mdmf.data.features.claims import claim_chunks, joint_groups
 from mdmf.data.features.extractor import ExtractionSummary, extract_features
@@ -40,7 +40,6 @@ from mdmf.structures import Preprocess, VideoRecord
 
 N_VIDEOS = 30
 BOTH = ("rgb", "flow")
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(extractor.__file__).parents[3])}
 needs_sigkill = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 
 
@@ -238,7 +237,8 @@ def test_processes_share_the_work_whatever_each_works_on(
 ) -> None:
     workers = [_started(tmp_path, 0.01, sources) for sources in others]
     for worker in workers:
-        assert worker.wait(120) == 0
+        worker.join(120)
+        assert worker.exitcode == 0
     run_extraction(tmp_path / "store", tmp_path / "log", N_VIDEOS, 0.0, 0, BOTH)
     assert files(tmp_path / "store") == alone
     sources = [source for text in decoded_sources(tmp_path / "log")[1::2] for source in text.split("+")]
@@ -307,9 +307,9 @@ def real_records(folder: Path) -> list[VideoRecord]:
     return [VideoRecord(name, folder / name, "kick", "train") for name in ("right", "still", "text.mp4", "down")]
 
 
-def _started(folder: Path, seconds_per_batch: float, sources: Sequence[str], n_workers: int = 0) -> subprocess.Popen:
-    arguments = (folder / "store", folder / "log", N_VIDEOS, seconds_per_batch, n_workers, *sources)
-    return subprocess.Popen([sys.executable, fake_extraction.__file__, *map(str, arguments)], env=ENVIRONMENT)
+def _started(folder: Path, seconds_per_batch: float, sources: Sequence[str], n_workers: int = 0) -> BaseProcess:
+    arguments = (folder / "store", folder / "log", N_VIDEOS, seconds_per_batch, n_workers, sources)
+    return start_process(run_extraction, *arguments)
 
 
 def _kill_and_resume(folder: Path, seconds: Sequence[float], n_workers: int = 0) -> None:
@@ -320,7 +320,8 @@ def _kill_and_resume(folder: Path, seconds: Sequence[float], n_workers: int = 0)
         _wait_until(lambda n_seen=n_seen: len(decoded(folder / "log")) > n_seen)
         time.sleep(pause)
         process.kill()
-        assert process.wait() == -signal.SIGKILL, "it ended before it was killed"
+        process.join()
+        assert process.exitcode == -signal.SIGKILL, "it ended before it was killed"
     run_extraction(folder / "store", folder / "log", N_VIDEOS, 0.0, 0, BOTH)
 
 

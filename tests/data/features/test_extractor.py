@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import re
@@ -27,6 +26,7 @@ from fake_extraction import (
     fake_views,
     run_extraction,
 )
+from processes import start_process
 
 from mdmf.data.features import builder, extractor
 from mdmf.data.features.builder import StoreBuilder
@@ -187,9 +187,9 @@ def test_a_video_that_crashes_its_decoder_is_bad_and_the_rest_goes_on(tmp_path: 
 
 @needs_sigkill
 def test_a_waiting_process_takes_over_from_a_dead_one(tmp_path: Path, uninterrupted: dict[str, bytes]) -> None:
-    slow = _started((tmp_path / "store", tmp_path / "log", N_VIDEOS, 60.0, 0))
+    slow = start_process(run_extraction, tmp_path / "store", tmp_path / "log", N_VIDEOS, 60.0, 0)
     _wait_until(lambda: decoded(tmp_path / "log") != [])  # it holds the first chunk
-    other = _started((tmp_path / "store", tmp_path / "log", N_VIDEOS, 0.0, 0))
+    other = start_process(run_extraction, tmp_path / "store", tmp_path / "log", N_VIDEOS, 0.0, 0)
     _wait_until(lambda: len(list((tmp_path / "store" / "progress").glob("*.json"))) == N_VIDEOS // 2 - 1)
     time.sleep(0.05)
     assert other.is_alive()
@@ -204,15 +204,16 @@ def test_a_waiting_process_takes_over_from_a_dead_one(tmp_path: Path, uninterrup
 def test_sigkill_at_many_random_moments_with_workers_loses_nothing(
     tmp_path: Path, uninterrupted: dict[str, bytes], short_form: bool
 ) -> None:
-    arguments = [str(tmp_path / "store"), str(tmp_path / "log"), str(N_VIDEOS), "0.2", "2"]
+    arguments = (tmp_path / "store", tmp_path / "log", N_VIDEOS, 0.2, 2)
     rng = random.Random(2)
     for n_kills in range(2 if short_form else 10):
-        process = subprocess.Popen([sys.executable, fake_extraction.__file__, *arguments], env=ENVIRONMENT)
+        process = start_process(run_extraction, *arguments)
         n_seen = len(decoded(tmp_path / "log"))
         _wait_until(lambda n_seen=n_seen: len(decoded(tmp_path / "log")) > n_seen)
         time.sleep(rng.uniform(0.0, 0.6))
         process.kill()
-        assert process.wait() == -signal.SIGKILL, f"it ended before kill {n_kills}"
+        process.join()
+        assert process.exitcode == -signal.SIGKILL, f"it ended before kill {n_kills}"
     run_extraction(tmp_path / "store", tmp_path / "log", N_VIDEOS, 0.0, 0)
     assert files(tmp_path / "store") == uninterrupted
 
@@ -283,13 +284,6 @@ def test_real_clips_with_the_real_loader(tmp_path: Path, shared_data: Path) -> N
     assert (made.table.n_frames[:3] >= 34).all()
     assert (made.table.fps[:3] > 0).all()
     assert json.loads((tmp_path / "store" / "manifest.json").read_text())["n_bad"] == 1
-
-
-def _started(arguments: tuple[Path, Path, int, float, int]) -> multiprocessing.Process:
-    """Another extraction beside this process; spawned, since a fork after torch used its threads hangs."""
-    process = multiprocessing.get_context("spawn").Process(target=run_extraction, args=arguments)
-    process.start()
-    return process
 
 
 def _wait_until(condition: object, seconds: float = 60.0) -> None:

@@ -452,7 +452,7 @@ def test_hundred_thousand_videos_open_quickly(
     monkeypatch.setattr(store_builder, "FRAMES_PER_CHUNK", 4 * n_videos)
     records = [record(f"class {n % 100}/video_{n:06d}.mp4", f"class {n % 100}", group=f"g{n}") for n in range(n_videos)]
     build(tmp_path / "s", features_of(n_videos), [VideoOutcome("", 50, 25.0)] * n_videos, records=records)
-    started = time.perf_counter()
+    started = time.process_time()
     store = FeatureStore.open(tmp_path / "s", settings=SETTINGS, records=records)
-    assert time.perf_counter() - started < 3.0  # 1.0-1.3 s measured on a busy machine; the target is 1.5 s
+    assert time.process_time() - started < 3e-5 * n_videos  # a third of it measured; the target is half of it
     assert store.rows_of([records[-1].video_id]).tolist() == [n_videos - 1]

@@ -10,6 +10,7 @@ from PIL import Image
 from small_videos import write_videos
 
 from mdmf.config import check_settings
+from mdmf.data.episodes import EpisodeRequest
 from mdmf.data.sources.frames import FramesSource
 from mdmf.data.sources.images import ImagesSource
 from mdmf.data.views.loader import ClipViews, SourceView, load_clip_views
@@ -139,14 +140,14 @@ def test_a_method_learns_from_frames_and_depth(tmp_path, monkeypatch):
     }
     made = Workspace(check_settings(values, source="test"), progress=False)
     assert made.sources == ("rgb", "depth")
-    bank = made.bank("test", device="cpu")
+    bank = made.split("test", role="validation").bank("cpu")
     features = bank.features_at(np.arange(bank.n_videos))
     assert features["depth"].equal(features["rgb"])  # the pictures are the frames
     assert made.stores.opened["depth"].folder.name.startswith("clips-depth-")
-    rows = made.sampler("test", n_way=2, n_shot=1, n_query=1, seed=0).batch(0, 2)
+    rows = made.split("test", role="validation").sampler(EpisodeRequest(2, 1, 1, 0)).batch(0, 2)
     assert made.model().eval()(bank.episode(rows)).logits.shape == (2, 2, 2)
     with pytest.raises(ValueError, match="source 'depth' is not made from frames"):
         check_settings(values | {"corrupt": {"depth": "noise:0.1"}}, source="test")
     corrupted = check_settings(values | {"corrupt": {"depth": "missing:1"}}, source="test")
-    missing = Workspace(corrupted, progress=False).bank("test", device="cpu", of_test=True)
+    missing = Workspace(corrupted, progress=False).split("test", role="test").bank("cpu")
     assert not missing.features_at(np.arange(2))["depth"].any()

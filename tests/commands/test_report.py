@@ -218,7 +218,7 @@ def test_bad_words_are_answered(runs, capsys):
         assert main(["report", "--quiet", *map(str, words)]) == 2
         return capsys.readouterr().err
 
-    assert "holds no test result" in error(runs / "nowhere")
+    assert "has no test result" in error(runs / "nowhere")
     assert f"has no test '5way'; it has {NAME}" in error(runs / "m2df", "--protocol", "5way")
     assert "has no baseline 'bi_mhm'" in error(runs / "m2df", "--baseline", "bi_mhm")
     assert "a run is given twice" in error(runs / "m2df", runs / "m2df" / ".." / "m2df")

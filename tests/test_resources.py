@@ -27,5 +27,5 @@ def test_an_installed_package_does_not_read_a_neighbours_configs(tmp_path, monke
 
 def test_a_missing_folder_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(resources._FOLDERS, "tiny", (tmp_path / "gone",))
-    with pytest.raises(FileNotFoundError, match="has no folder .*gone; reinstall mdmf"):
+    with pytest.raises(FileNotFoundError, match=r"has no folder .*gone; reinstall mdmf"):
         resource_folder("tiny")

@@ -1,12 +1,12 @@
 """mdmf: few-shot action recognition on frozen CLIP features.
 
-Where to begin:
+Entry points:
 
-- `mdmf.FewShotRecognizer` (`mdmf.recognition.recognizer`): names clips after a few examples of each action.
+- `mdmf.FewShotRecognizer` (`mdmf.recognition.recognizer`): classifies clips by a few examples of each action.
 - `mdmf.config.load_settings` and `mdmf.engine.workspace.Workspace`: from a config to features, episodes and models.
-- `mdmf.models.method.Method`: what a method is.
+- `mdmf.models.method.Method`: base class of all methods.
 - `mdmf.distances.alignment.otam_distance`, `mdmf.data.episodes.EpisodeSampler`,
-  `mdmf.data.features.store.FeatureStore`: of use by themselves.
+  `mdmf.data.features.store.FeatureStore`: usable on their own.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """`from mdmf import FewShotRecognizer`, imported when it is asked for: it brings torch, and `--help` must not."""
+    """Import `FewShotRecognizer` on first access: it imports torch, which would slow down `--help`."""
     if name == "FewShotRecognizer":
         from mdmf.recognition.recognizer import FewShotRecognizer
 

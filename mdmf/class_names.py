@@ -1,4 +1,4 @@
-"""When two spellings name the same class, which known name a misspelt one is nearest to, and names in a message."""
+"""Class names: spellings of the same name, the nearest known name, and lists of names in messages."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ _DROPPED = str.maketrans("", "", string.whitespace + "_-[]()'\",’")
 
 @functools.lru_cache(maxsize=65536)
 def class_key(name: str) -> str:
-    """A class name without what people write differently: case, spaces, underscores, hyphens, brackets, quotes.
+    """A class name without case, spaces, underscores, hyphens, brackets and quotes.
 
-    `ride_bike`, `Ride Bike` and `RideBike` have the same key. Signs that tell classes apart (`+`, `#`) stay.
+    `ride_bike`, `Ride Bike` and `RideBike` have the same key. Other characters (`+`, `#`) may distinguish classes.
     """
     folded = unicodedata.normalize("NFKC", name).casefold()
     return folded.translate(_DROPPED) or folded
 
 
 def nearest_hint(name: str, known: Iterable[str]) -> str:
-    """` (did you mean 'x'?)` for the known name nearest to a misspelt one, else nothing."""
+    """` (did you mean 'x'?)` with the known name nearest to an unknown one; empty if none is near."""
     by_key = {class_key(candidate): candidate for candidate in known}
     close = difflib.get_close_matches(class_key(name), by_key, n=1, cutoff=0.6)
     return f" (did you mean {by_key[close[0]]!r}?)" if close else ""
 
 
 def some_of(names: Sequence[str], n_shown: int = 5) -> str:
-    """The first few names for a message, and how many more there are."""
+    """The first names, and the number of the others, for a message."""
     shown = ", ".join(repr(name) for name in names[:n_shown])
     return f"{shown} and {len(names) - n_shown:,} more" if len(names) > n_shown else shown or "none"

@@ -1,4 +1,4 @@
-"""The door to the commands: reads the words, calls the command, turns what a user can mend into one clear message."""
+"""The command line: parses the arguments, calls the command, and prints errors of the user in one message."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OVERRIDE = re.compile(r"^\w+(\.\w+)+=")
 
 
 def _settings_help() -> str:
-    """Every setting with its default and meaning, section by section."""
+    """Help text with the default and the meaning of every setting."""
     lines, section = ["settings (key=value; the same keys as in the YAML):"], ""
     for name, field in setting_names():
         first = name.split(".")[0]
@@ -57,22 +57,22 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _hint(word: str) -> str:
-    """What may have been meant by a word that is neither an option nor a setting."""
+    """A hint for a word that is neither an option nor a setting."""
     if word.startswith("-"):
         return "it is not an option of this command; see --help"
     key = word.split("=")[0].strip().split(".")[-1].replace("-", "_")
-    meant = [name for name, _ in setting_names() if name.split(".")[-1] == key]
-    return "write section.key=value, as in " + (f"{meant[0]}=…" if meant else "episode.n_shot=5")
+    name = next((name for name, _ in setting_names() if name.split(".")[-1] == key), None)
+    return "write section.key=value, as in " + ("episode.n_shot=5" if name is None else f"{name}=…")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code.
 
-    What a user can mend (settings, paths, data, a diverging training) ends with one clear message and code 2, Ctrl-C
-    with 130. Anything else is a bug of ours and shows its traceback.
+    Errors of settings, paths and data, and a failed run, print one message and return 2; Ctrl-C returns 130. Other
+    exceptions are bugs and are raised.
     """
     words = sys.argv[1:] if argv is None else list(argv)
-    # Overrides may stand anywhere, also behind an option that takes several words: they are told by their form.
+    # Overrides may follow an option that takes several words, so they are recognised by their form.
     overrides = [word for word in words if _OVERRIDE.match(word)]
     arguments, unknown = _parser().parse_known_args([word for word in words if not _OVERRIDE.match(word)])
     if overrides and not arguments.takes_settings:
@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print(
-            "\nstopped; finished features are kept, and train.py --resume goes on from the last state it saved "
+            "\nstopped; finished features are kept, and mdmf train --resume continues from the last saved state "
             "(every training.save_every steps)",
             file=sys.stderr,
         )

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and their names by content."""
+"""Atomic writing of files, hashes of contents, and checks of output paths."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ _PARTIAL = ".part"
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a kill at any moment, finds the old content or the new, never a part."""
+    """Write a file atomically: at any moment, even if the process is killed, it has its old or its new content."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}{_PARTIAL}")
     try:
@@ -26,17 +26,17 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically; a number that is not finite is an error, not `NaN`."""
+    """Write JSON atomically; numbers that are not finite raise a `ValueError`."""
     write_atomic(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
-def json_sha256(value: Any, more: bytes = b"") -> str:
-    """Names plain values, and bytes beside them, by their content; the order of keys does not count."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode() + more).hexdigest()
+def json_sha256(value: Any, extra: bytes = b"") -> str:
+    """SHA-256 of a JSON value, whatever the order of its keys, and of extra bytes."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode() + extra).hexdigest()
 
 
 def file_sha256(path: Path) -> str:
-    """Names a file by its content."""
+    """SHA-256 of the content of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -66,21 +66,21 @@ def content_sample(path: Path, *, n_blocks: int = 16, block_bytes: int = 4096) -
 
 
 def check_outputs(paths: Sequence[Path]) -> None:
-    """See before any long work whether files can be written there.
+    """Check that files can be written to these paths, before any long work.
 
     Raises:
-        ValueError: if two are one file, one is a folder, or lies in what is no folder.
+        ValueError: if two paths are equal, one is a folder, or one is inside a file.
     """
     for number, path in enumerate(paths):
         if path.is_dir():
-            raise ValueError(f"{path} is a folder; give the name of a file")
+            raise ValueError(f"expected the path of a file, got the folder {path}")
         if path.resolve() in [other.resolve() for other in paths[:number]]:
-            raise ValueError(f"{path} is asked for twice; the second would take the place of the first")
-        above = next(folder for folder in (path.absolute(), *path.absolute().parents)[1:] if folder.exists())
-        if not above.is_dir():
-            raise ValueError(f"{path} cannot be written: {above} is no folder")
+            raise ValueError(f"{path} is given for two outputs; give different paths")
+        parent = next(folder for folder in path.absolute().parents if folder.exists())
+        if not parent.is_dir():
+            raise ValueError(f"{path} cannot be written: {parent} is not a folder")
 
 
 def is_partial(path: Path) -> bool:
-    """Whether a file is what a killed `write_atomic` left behind."""
+    """Whether a file is the temporary file of an interrupted `write_atomic`."""
     return path.suffix == _PARTIAL

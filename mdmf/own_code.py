@@ -1,4 +1,4 @@
-"""A user's own Python code (an encoder, a method): imported by name, and only after the user has agreed."""
+"""Import of Python code of the user (an encoder, a method), by name and only with consent."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 
 
 def import_own(module: str, *, setting: str, allow_code: bool) -> ModuleType:
-    """Import a user's module.
+    """Import a module of the user.
 
     Args:
-        module: its dotted name.
-        setting: that asks for it, for messages: `encoder.library=module`.
-        allow_code: whether the user agreed that the module is imported, which runs its code.
+        module: dotted name.
+        setting: setting that names it, for error messages, such as `encoder.library=module`.
+        allow_code: consent to the import, which runs the code of the module.
 
     Raises:
-        ValueError: without the user's consent, or where the module is missing or fails.
+        ValueError: without consent, or if the module is missing or fails.
     """
     if not allow_code:
         raise ValueError(
-            f"{setting} would import {module!r} and run its code. Settings may not do that on their own: if you "
-            "trust it, say so with --allow-code (allow_code=True in Python)"
+            f"{setting} would import {module!r} and run its code, which needs your consent: if you trust the "
+            "module, pass --allow-code (allow_code=True in Python)"
         )
     try:
         return importlib.import_module(module)
@@ -30,25 +30,25 @@ def import_own(module: str, *, setting: str, allow_code: bool) -> ModuleType:
         raise ValueError(
             f"cannot import {module!r}: no module {error.name!r}; install it, or put its folder on PYTHONPATH"
         ) from error
-    except (Exception, SystemExit) as error:  # whatever it does, it is not ours: say whose it is
+    except (Exception, SystemExit) as error:  # the module may raise anything
         raise ValueError(f"{module!r} fails when it is imported: {type(error).__name__}: {error}") from error
 
 
 def own_factory(name: str, *, what: str, setting: str, allow_code: bool) -> Callable[..., Any]:
-    """The function that `package.module:factory` names.
+    """The function `package.module:factory`.
 
     Args:
-        name: of module and function.
-        what: it makes, for messages: `an encoder`.
-        setting: that asks for it, for messages: `encoder.library=module`.
-        allow_code: whether the user agreed that the module is imported, which runs its code.
+        name: name of module and function.
+        what: the kind of its result, for error messages, such as `an encoder`.
+        setting: setting that names it, for error messages, such as `encoder.library=module`.
+        allow_code: consent to the import, which runs the code of the module.
 
     Raises:
-        ValueError: for another form of name, without the user's consent, or where module or function are missing.
+        ValueError: for a name of another form, without consent, or if module or function are missing.
     """
     module_name, separator, factory_name = name.partition(":")
     if not (module_name and separator and factory_name):
-        raise ValueError(f"{what} of your own is named 'package.module:factory', got {name!r}")
+        raise ValueError(f"expected {what} of your own as 'package.module:factory', got {name!r}")
     module = import_own(module_name, setting=setting, allow_code=allow_code)
     factory = getattr(module, factory_name, None)
     if not callable(factory):

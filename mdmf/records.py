@@ -1,4 +1,4 @@
-"""Typed records of JSON files, and their one reader."""
+"""Typed records of JSON files, and their reader."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 
 class Record(BaseModel):
-    """Part of a JSON file. Keys that it does not know are kept: a later version may have added them."""
+    """Part of a JSON file. Unknown keys, which a later version may have added, are kept."""
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True, populate_by_name=True)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values with the keys of the file; fields that were never set are left out."""
+        """Plain values with the keys of the file, without fields that were not set."""
         return self.model_dump(by_alias=True, exclude_unset=True)
 
 
 class AccuracyRecord(Record):
-    """Mean accuracy over episodes and half the width of its 95 % interval, in percent."""
+    """Mean accuracy over episodes, and half the width of its 95 % interval, in percent."""
 
     accuracy_percent: float
     interval: float
@@ -32,15 +32,21 @@ AnyRecord = TypeVar("AnyRecord", bound=Record)
 def read_record(record: type[AnyRecord], path: Path, *, what: str, remedy: str) -> AnyRecord:
     """A JSON file as a record.
 
+    Args:
+        record: type of the record.
+        path: path of the file.
+        what: name of the content, for the error message.
+        remedy: what to do with a damaged file, for the error message.
+
     Raises:
-        OSError: if it cannot be read.
-        ValueError: if it is not `what`; the message has the first reason, and ends with the remedy.
+        OSError: if the file cannot be read.
+        ValueError: if its content does not fit the record.
     """
     try:
         return record.model_validate(json.loads(path.read_bytes()))
     except ValidationError as error:
         first = error.errors()[0]
-        reason = f"{'.'.join(map(str, first['loc'])) or 'all of it'}: {first['msg']}"
+        reason = f"{'.'.join(map(str, first['loc'])) or 'content'}: {first['msg']}"
     except (ValueError, KeyError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}"
     raise ValueError(f"{path} is not {what} ({reason}); {remedy}")

@@ -1,4 +1,4 @@
-"""Where the shipped prompts, configs, class splits and tiny encoder are, in a checkout and in an installed package."""
+"""Paths of shipped prompts, configs, class splits and the tiny encoder, in a checkout and in an installed package."""
 
 from pathlib import Path
 
@@ -12,32 +12,29 @@ _FOLDERS = {
 
 
 def resource_folder(kind: str) -> Path:
-    """The folder of one kind of shipped file: `prompts`, `configs`, `splits` or `tiny`.
+    """Folder of one kind of shipped files: `prompts`, `configs`, `splits` or `tiny`.
 
-    A checkout keeps prompts and configs at its top, a wheel inside the package: the checkout's are taken if this
-    package lies beside a `setup.cfg`, so that an unrelated `configs` folder in site-packages is never read.
+    A checkout has prompts and configs at its top level, a wheel inside the package. A folder next to the package is
+    used only if there is also a `setup.cfg`, so that an unrelated `configs` folder in site-packages is never read.
 
     Raises:
-        ValueError: for an unknown kind.
         FileNotFoundError: if the installation lacks the folder.
     """
-    if kind not in _FOLDERS:
-        raise ValueError(f"unknown kind of shipped file {kind!r}; expected one of {sorted(_FOLDERS)}")
     in_checkout = (_PACKAGE.parent / "setup.cfg").is_file()
     candidates = _FOLDERS[kind] if in_checkout else _FOLDERS[kind][-1:]
     for folder in candidates:
         if folder.is_dir():
             return folder
-    raise FileNotFoundError(f"the installation lacks its {kind!r} folder (looked in {candidates[-1]}); reinstall mdmf")
+    raise FileNotFoundError(f"the installation has no folder {candidates[-1]}; reinstall mdmf")
 
 
 def shipped_names(kind: str, suffix: str = ".yaml") -> list[str]:
-    """Names, without suffix, of the shipped files of one kind, sorted."""
+    """Sorted names, without suffix, of the shipped files of one kind."""
     return sorted(path.stem for path in resource_folder(kind).glob(f"*{suffix}"))
 
 
 def shipped_folder(kind: str, name: str) -> Path | None:
-    """A folder of shipped files by its name (`ablation`, or `configs/ablation`); None if there is none."""
+    """A folder of shipped files by its name (`ablation` or `configs/ablation`); None if it does not exist."""
     parts = Path(name).parts
     inside = parts[1:] if parts[:1] == (kind,) else parts
     if len(inside) != 1 or inside[0] in (".", ".."):

@@ -1,4 +1,4 @@
-"""Means, shares and what they are worth: the formulas of every interval in results and tables."""
+"""Means, shares and their intervals, for results and tables."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-Z = 1.96  # 95 % of a normal distribution lie within so many standard deviations
+Z = 1.96  # 97.5 % quantile of the normal distribution, as in published intervals
 
 
 def mean_interval(values: np.ndarray) -> float:
-    """Half the width of the 95 % interval of the mean of (n,) values, n >= 2: 1.96·std/√n."""
+    """Half the width of the 95 % interval of the mean of values (n,), n >= 2: 1.96·std/√n."""
     return float(Z * values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and standard deviation (n - 1); a single value has no spread."""
+    """Mean and sample standard deviation, which is None for a single value."""
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 

@@ -1,4 +1,4 @@
-"""What training writes into its run folder: `environment.json`, `metrics.jsonl`, and `training.json` at its end."""
+"""Files of a training: `environment.json`, `metrics.jsonl` and, when it has finished, `training.json`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mdmf.records import AccuracyRecord, Record, read_record
 
 
 class TrainRow(Record):
-    """A training step: its loss, and further numbers by name."""
+    """A training step with its loss, and other numbers by name."""
 
     __pydantic_extra__: dict[str, float]
     kind: Literal["train"]
@@ -24,12 +24,12 @@ class TrainRow(Record):
 
     @property
     def numbers(self) -> dict[str, float]:
-        """The loss and all other numbers of the step."""
+        """Name -> value of the loss and the other numbers."""
         return {"loss": self.loss, **self.__pydantic_extra__}
 
 
 class ValRow(AccuracyRecord):
-    """A validation; `is_best` if no earlier one was as good."""
+    """A validation; `is_best` if its accuracy is higher than before."""
 
     kind: Literal["val"]
     step: NonNegativeInt
@@ -38,14 +38,14 @@ class ValRow(AccuracyRecord):
 
 @dataclass(frozen=True)
 class Metrics:
-    """The rows of training and those of validation, in order."""
+    """Rows of training steps and of validations, in order."""
 
     train: list[TrainRow] = field(default_factory=list)
     val: list[ValRow] = field(default_factory=list)
 
 
 class TrainingSummary(Record):
-    """How training ended: steps taken, the step of the kept weights, and their accuracy on val."""
+    """Number of steps, and step and accuracy on val of the saved weights."""
 
     n_steps: int
     best_step: int
@@ -63,7 +63,7 @@ def append_metrics(path: Path, row: Mapping[str, Any]) -> None:
 
 
 def cut_metrics(path: Path, last_step: int) -> None:
-    """Drop the rows of `metrics.jsonl` after a step, and a half-written last line."""
+    """Remove the rows of `metrics.jsonl` after a step, and an incomplete last line."""
     if path.is_file():
         lines = path.read_text(encoding="utf-8").splitlines()
         write_atomic(path, "".join(f"{line}\n" for line in lines if _step_of(line) <= last_step).encode())
@@ -77,7 +77,7 @@ def _step_of(line: str) -> float:
 
 
 def read_metrics(path: Path) -> Metrics:
-    """The rows of `metrics.jsonl`, none if there is no such file; a half-written last line is left out."""
+    """The rows of `metrics.jsonl` without an incomplete last line; no rows if the file does not exist."""
     metrics = Metrics()
     for line in path.read_bytes().splitlines() if path.is_file() else []:
         try:
@@ -92,12 +92,12 @@ def read_metrics(path: Path) -> Metrics:
 
 
 def write_training(path: Path, summary: TrainingSummary) -> None:
-    """Write `training.json`, which says that training has finished."""
+    """Write `training.json`, which marks a training as finished."""
     write_json(path, summary.as_json())
 
 
 def read_training(path: Path) -> TrainingSummary | None:
-    """How training ended; None if it has not.
+    """Summary of a training; None if it has not finished.
 
     Raises:
         ValueError: if the file is damaged.
@@ -108,7 +108,7 @@ def read_training(path: Path) -> TrainingSummary | None:
 
 
 def read_environment(path: Path) -> dict[str, Any]:
-    """Versions and hardware of `environment.json`; empty if there is no such file.
+    """Versions and hardware of `environment.json`; empty if the file does not exist.
 
     Raises:
         ValueError: if the file is damaged.

@@ -44,11 +44,11 @@ def test_outputs_that_cannot_be_written_are_told_before_the_work(tmp_path):
     file.touch()
     check_outputs([tmp_path / "new" / "a.csv", tmp_path / "new" / "a.json", file])
     assert not (tmp_path / "new").exists()
-    with pytest.raises(ValueError, match="is a folder; give the name of a file"):
+    with pytest.raises(ValueError, match="expected the path of a file, got the folder"):
         check_outputs([tmp_path])
-    with pytest.raises(ValueError, match="asked for twice"):
+    with pytest.raises(ValueError, match="is given for two outputs"):
         check_outputs([tmp_path / "a", tmp_path / "new" / ".." / "a"])
-    with pytest.raises(ValueError, match=r"file is no folder"):
+    with pytest.raises(ValueError, match=r"file is not a folder"):
         check_outputs([file / "deep" / "a.csv"])
 
 

@@ -46,5 +46,5 @@ def test_what_cannot_be_had_is_named(own_module, tmp_path):
         with pytest.raises(ValueError, match=rf"'own_failing_for_test' fails when it is imported: .*{said}"):
             asked("own_failing_for_test:make")
     for name in ("json.loads", ":make", "json:", ""):
-        with pytest.raises(ValueError, match=r"a thing of your own is named 'package\.module:factory', got"):
+        with pytest.raises(ValueError, match=r"expected a thing of your own as 'package\.module:factory', got"):
             asked(name)

@@ -132,7 +132,7 @@ def test_the_tested_model_is_named_as_in_the_tables(tmp_path):
 @pytest.mark.parametrize(
     ("content", "place"),
     [
-        ("[]", "all of it"),
+        ("[]", "content: "),
         ("{", "JSONDecodeError"),
         ("[" * 100_000, "RecursionError"),
         (without("notes"), "notes"),

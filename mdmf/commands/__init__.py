@@ -1,8 +1,8 @@
-"""The commands, a module each: what it is called with, and what it calls. `mdmf/cli.py` is the door to all of them.
+"""The commands, one module each; `mdmf/cli.py` calls them.
 
-A module is named as its command, with `_` for `-`, and has `HELP` (one line), `TAKES_SETTINGS` (whether `key=value` may
-follow: then `arguments.overrides` and `arguments.allow_code` hold what was said), `add_arguments(parser)` and
-`run(arguments)`, which may return an exit code. Heavy imports wait inside `run`, so that `--help` answers at once.
+A module has the name of its command, with `_` for `-`. It defines `HELP` (one line), `TAKES_SETTINGS` (whether the
+command accepts `key=value`; `arguments.overrides` and `arguments.allow_code` exist then), `add_arguments(parser)` and
+`run(arguments)`, which may return an exit code. `run` does the slow imports, so that `--help` is fast.
 """
 
 COMMANDS = (

@@ -1,4 +1,4 @@
-"""`mdmf check-data`: the data doctor."""
+"""`mdmf check-data`: checks of a data set."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from mdmf.commands.shared import add_config_argument
 from mdmf.config import load_settings
 
-HELP = "the data doctor: everything in the data that would change a result; exit code 1 if there is any"
+HELP = "the data doctor: problems of the data that would change a result; exit code 1 if there are errors"
 TAKES_SETTINGS = True
 
 
@@ -16,11 +16,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_config_argument(parser)
     parser.add_argument("--decode", action="store_true", help="read the first, middle and last frame of each video")
-    parser.add_argument("--csv", type=Path, metavar="F", help="all findings; default: <output.root>/check_<data>.csv")
+    parser.add_argument(
+        "--csv", type=Path, metavar="F", help="CSV file of all findings; default: <output.root>/check_<data>.csv"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Examine the data, print what was found, write the CSV."""
+    """Check the data, print the report and write all findings as CSV; returns 1 if there are errors."""
     from mdmf.doctor.examine import check_data
     from mdmf.doctor.text import doctor_text, findings_csv
     from mdmf.files import check_outputs, write_atomic

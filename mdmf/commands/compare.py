@@ -1,4 +1,4 @@
-"""`mdmf compare`: runs, or models of one run, on the same test episodes."""
+"""`mdmf compare`: differences of runs, or of models of one run, on the same test episodes."""
 
 from __future__ import annotations
 
@@ -17,24 +17,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "runs",
         nargs="+",
         metavar="RUN[:MODEL]",
-        help="run folders, the reference first; runs/demo:otam: that model of it",
+        help="run folders, the reference first; runs/demo:otam is the model otam of runs/demo",
     )
-    parser.add_argument("--model", metavar="NAME", help="model of every RUN that names none (default: the run's own)")
+    parser.add_argument("--model", metavar="NAME", help="model of every RUN without :MODEL (default: the tested model)")
     parser.add_argument(
-        "--protocol", nargs="+", default=[], metavar="NAME", help="which test, such as 5way_1shot: for all, or for each"
+        "--protocol",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="name of the test, such as 5way_1shot: one for all RUNs, or one for each",
     )
     parser.add_argument("--out", type=Path, default=Path("runs/compare"), metavar="DIR", help="folder of results")
-    parser.add_argument("--json", type=Path, metavar="F", help="the JSON file, elsewhere than in DIR")
-    parser.add_argument("--csv", type=Path, metavar="F", help="the CSV file, elsewhere than in DIR")
+    parser.add_argument("--json", type=Path, metavar="F", help="path of the JSON file (default: in DIR)")
+    parser.add_argument("--csv", type=Path, metavar="F", help="path of the CSV file (default: in DIR)")
     add_table_argument(parser)
     parser.add_argument(
-        "--replicates", type=at_least_one, default=2000, metavar="N", help="of the bootstrap over videos"
+        "--replicates", type=at_least_one, default=2000, metavar="N", help="replicates of the bootstrap over videos"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the bootstrap")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the bootstrap")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Compare them, print the tables, and write them."""
+    """Compare the runs, print the tables, and write JSON and CSV."""
     from mdmf.files import check_outputs
     from mdmf.studies.comparison import ModelOfRun, compare, comparison_tables, read_all, write_comparison
 

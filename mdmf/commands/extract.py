@@ -1,4 +1,4 @@
-"""`mdmf extract`: only the features."""
+"""`mdmf extract`: computes the features of all videos."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import argparse
 from mdmf.commands.shared import add_config_argument, open_workspace
 from mdmf.config import load_settings
 
-HELP = "only the features; resumes, and several processes share the work"
+HELP = "compute the features only; resumes, and several processes share the work"
 TAKES_SETTINGS = True
 
 
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Finish the feature stores."""
+    """Complete the feature stores."""
     workspace = open_workspace(arguments, load_settings(arguments.cfg, arguments.overrides))
     print(workspace.extract())
     for source in workspace.sources:

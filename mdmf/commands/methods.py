@@ -1,16 +1,16 @@
-"""`mdmf methods`: the methods that can be named in `model.name`, and the settings of one."""
+"""`mdmf methods`: the values of `model.name`, and the settings of a method."""
 
 from __future__ import annotations
 
 import argparse
 
-HELP = "the methods there are; with a name, its settings and what is known of it"
+HELP = "list of the methods or, with a name, its citation, settings and notes"
 TAKES_SETTINGS = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("name", nargs="?", help="of a method; default: list all")
+    parser.add_argument("name", nargs="?", help="name of a method (default: list all)")
 
 
 def run(arguments: argparse.Namespace) -> None:

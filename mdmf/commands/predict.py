@@ -1,4 +1,4 @@
-"""`mdmf predict`: names a user's own clips after a few examples of each action."""
+"""`mdmf predict`: classifies the user's clips by a few examples of each action."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import argparse
 import json
 from pathlib import Path
 
-HELP = "names new clips after a folder of examples per action, without training or with a run"
+HELP = "classify new clips by a folder of examples per action, without training or with a run"
 TAKES_SETTINGS = True
 
 
 def _path(text: str) -> Path:
-    """A path for argparse; an unset shell variable must not stand for the current folder."""
+    """A path, for argparse; an empty text, as of an unset shell variable, is an error."""
     if not text:
         raise argparse.ArgumentTypeError("a path is empty; give `.` for the current folder")
     return Path(text)
@@ -23,40 +23,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--support", required=True, type=_path, metavar="DIR", help="a folder per action, with one or more clips each"
     )
     parser.add_argument(
-        "--query", required=True, nargs="+", type=_path, metavar="CLIP", help="clips to be named, or folders of them"
+        "--query", required=True, nargs="+", type=_path, metavar="CLIP", help="clips to classify, or folders of them"
     )
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--run", type=Path, metavar="RUN", help="a run folder: its trained model answers")
+    source.add_argument("--run", type=Path, metavar="RUN", help="run folder of a trained model")
     source.add_argument(
         "--cfg",
         metavar="C",
-        help="a config of a model that needs no training; default: predict (otam on CLIP ViT-B/16)",
+        help="config of a model without training; default: predict (otam on CLIP ViT-B/16)",
     )
-    parser.add_argument("--window", metavar="W", help="name windows of long videos: 2s, or 48f for frames")
-    parser.add_argument("--stride", metavar="S", help="from window to window; default: half a window")
+    parser.add_argument("--window", metavar="W", help="classify windows of long videos: 2s, or 48f for frames")
+    parser.add_argument("--stride", metavar="S", help="distance of windows; default: half a window")
     parser.add_argument(
         "--unknown-below",
         type=float,
         metavar="P",
-        help="answer `none of these` where the best class is less probable; probabilities are the model's own and not "
-        "calibrated, so try it on clips that you know",
+        help="answer `none of these` if the best class is less probable than P; the probabilities of a model are not "
+        "calibrated, so choose P with clips that you know",
     )
     parser.add_argument(
         "--text",
         choices=("auto", "on", "off"),
         default="auto",
-        help="whether the words of the class names join in the answer, with the weight model.text_weight; auto: where "
-        "every name is made of words (ride_bike, not class_01), or data.prompts is given",
+        help="whether the text of the class names is part of the answer, with the weight model.text_weight; auto: if "
+        "every name consists of words (ride_bike, not class_01), or data.prompts is given",
     )
-    parser.add_argument("--csv", type=Path, metavar="F", help="write all rows with the probability of every class")
-    parser.add_argument("--json", type=Path, metavar="F", help="the same as JSON, with notes")
+    parser.add_argument("--csv", type=Path, metavar="F", help="write the probabilities of every class as CSV")
+    parser.add_argument("--json", type=Path, metavar="F", help="write them as JSON, with notes")
     parser.add_argument(
-        "--store", type=Path, metavar="DIR", help="where features are kept for the next call; default: stores/predict"
+        "--store",
+        type=Path,
+        metavar="DIR",
+        help="folder of the features, reused by the next call; default: stores/predict",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Name the clips; the exit code is 1 if none could be read."""
+    """Classify the clips; returns 1 if none could be read."""
     from mdmf.files import check_outputs, write_atomic
     from mdmf.recognition.recognizer import FewShotRecognizer, parse_request
     from mdmf.recognition.rendering import predictions_csv, predictions_text, segments

@@ -1,4 +1,4 @@
-"""`mdmf prompts`: the sentences of the classes, how well they do on val, and what changed between two files."""
+"""`mdmf prompts`: the sentences of the classes, their accuracy on val, and the differences of two files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mdmf.resources import resource_folder, shipped_names
 if TYPE_CHECKING:
     from mdmf.engine.workspace import Workspace
 
-HELP = "prompts: show them as they are sent, score them on val, or tell what changed between two files"
+HELP = "show the prompts, score them on val, or show the differences of two prompt files"
 TAKES_SETTINGS = True
 
 
@@ -27,20 +27,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="*", metavar="F", help="diff: two prompt files, or names of shipped ones")
     parser.add_argument("--cfg", metavar="C", help="show, score: config file, or the name of a shipped one")
     parser.add_argument(
-        "--class", dest="class_names", nargs="+", default=(), metavar="NAME", help="show: these classes alone"
+        "--class", dest="class_names", nargs="+", default=(), metavar="NAME", help="show: only these classes"
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Show, score or compare."""
+    """Show, score or compare prompts."""
     if arguments.class_names and arguments.action != "show":
-        raise ValueError("--class goes with show; score and diff are of all classes")
+        raise ValueError("--class is an option of show; score and diff are of all classes")
     if arguments.action == "diff":
         _diff(arguments)
         return
     if arguments.files:
         raise ValueError(
-            f"prompts {arguments.action} reads the prompts of --cfg; another file is given as "
+            f"prompts {arguments.action} reads the prompts of --cfg; give another file as "
             f"data.prompts={arguments.files[0]}"
         )
     if arguments.cfg is None:
@@ -92,7 +92,7 @@ def _diff(arguments: argparse.Namespace) -> None:
 
 
 def _prompt_file(name_or_path: str) -> Path:
-    """A file by its path, or a shipped one by its name."""
+    """Path of a prompt file, or of a shipped one by its name."""
     path = Path(name_or_path)
     is_name = not path.exists() and name_or_path in shipped_names("prompts")
     return resource_folder("prompts") / f"{name_or_path}.yaml" if is_name else path

@@ -1,4 +1,4 @@
-"""`mdmf report`: one HTML page about one or several runs."""
+"""`mdmf report`: one HTML page on one or several runs."""
 
 from __future__ import annotations
 
@@ -6,18 +6,24 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-HELP = "one self-contained HTML page about one or several runs"
+HELP = "one self-contained HTML page on one or several runs"
 TAKES_SETTINGS = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("run", nargs="+", type=Path, metavar="RUN", help="run folders, or those of tests without a run")
-    parser.add_argument("--out", type=Path, metavar="F", help="the page (default: report.html in the first RUN)")
+    parser.add_argument("run", nargs="+", type=Path, metavar="RUN", help="folders of runs, or of tests without a run")
     parser.add_argument(
-        "--protocol", metavar="NAME", help="test to look at, as in test_NAME.json (default: the plainest)"
+        "--out", type=Path, metavar="F", help="path of the page (default: report.html in the first RUN)"
     )
-    parser.add_argument("--baseline", metavar="NAME", help="model that gains are over (default: the best baseline)")
+    parser.add_argument(
+        "--protocol",
+        metavar="NAME",
+        help="test to show, as in test_NAME.json (default: the one closest to the settings of the run)",
+    )
+    parser.add_argument(
+        "--baseline", metavar="NAME", help="model that gains are measured against (default: the best baseline)"
+    )
     parser.add_argument("--markdown", type=Path, metavar="F", help="also write the tables as Markdown")
     parser.add_argument("--csv", type=Path, metavar="DIR", help="also write each table as a CSV file")
     parser.add_argument(
@@ -26,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Gather what the model shows, and write the page."""
+    """Gather the evidence of the runs, and write the page."""
     from mdmf.evidence.gather import gather_evidence
     from mdmf.files import check_outputs, write_atomic
     from mdmf.report.exports import csv_files, markdown
@@ -57,7 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _labels(folders: list[Path]) -> list[str]:
-    """The folders' names, with the folder above where two are alike."""
+    """Names of the folders, with their parent folder if several have the same name."""
     resolved = [folder.resolve() for folder in folders]
     counts = Counter(path.name for path in resolved)
     return [path.name if counts[path.name] == 1 else f"{path.parent.name}/{path.name}" for path in resolved]

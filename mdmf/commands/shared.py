@@ -1,11 +1,11 @@
-"""What several commands do alike."""
+"""Functions shared by several commands."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mdmf.settings import Settings
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 
 def add_config_argument(parser: argparse.ArgumentParser) -> None:
-    """`--cfg C`, required."""
+    """Add the required option `--cfg C`."""
     parser.add_argument("--cfg", required=True, metavar="C", help="config file, or the name of a shipped one")
 
 
 def at_least_one(text: str) -> int:
-    """A number for argparse."""
+    """An integer of at least 1, for argparse."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text!r}")
     return int(text)
 
 
 def add_table_argument(parser: argparse.ArgumentParser) -> None:
-    """`--table F`: the printed tables as a file too."""
-    text = "also write the tables to F; its ending picks the format: .csv, .md, .tex (booktabs) or .html"
+    """Add the option `--table F`, which also writes the printed tables to a file."""
+    text = "also write the tables to F in the format of its suffix: .csv, .md, .tex (booktabs) or .html"
     parser.add_argument("--table", type=_table_file, metavar="F", help=text)
 
 
@@ -46,7 +46,7 @@ def _table_file(text: str) -> Path:
 
 
 def show_tables(tables: Sequence[Table], file: Path | None) -> None:
-    """Print tables, and write them where a file is given."""
+    """Print tables, and write them if a file is given."""
     from mdmf.report.table import write_tables
 
     print("\n" + "\n\n".join(table.text() for table in tables) + "\n")
@@ -54,8 +54,17 @@ def show_tables(tables: Sequence[Table], file: Path | None) -> None:
         print(f"table:  {path}")
 
 
+def study_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Keyword arguments of every study: `overrides`, `progress` and `allow_code`."""
+    return {
+        "overrides": arguments.overrides,
+        "progress": not arguments.quiet,
+        "allow_code": arguments.allow_code,
+    }
+
+
 def open_workspace(arguments: argparse.Namespace, settings: Settings) -> Workspace:
-    """The workspace of an experiment, with the progress and the rights that the command was given."""
+    """The workspace of an experiment, with the options of the command."""
     from mdmf.engine.workspace import Workspace
 
     if settings.training.n_threads is not None:
@@ -66,14 +75,14 @@ def open_workspace(arguments: argparse.Namespace, settings: Settings) -> Workspa
 
 
 def test_folder(settings: Settings) -> Path:
-    """Where a test without a run writes: beside the runs, under the names of the config and the model."""
+    """Folder of a test without a run, named after config and model."""
     return settings.output.root / f"{settings.output.name}-{settings.model.table_name}-test"
 
 
 def report_test(
     workspace: Workspace, *, checkpoint: Path | None, folder: Path, protocol: Protocol, table_file: Path | None = None
 ) -> None:
-    """Run the test protocol, print its tables and where the result went."""
+    """Run a test, and print its tables and the path of its result."""
     from mdmf.engine.tester import run_test
     from mdmf.report.tables import result_tables
     from mdmf.results import ResultFiles

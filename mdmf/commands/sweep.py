@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mdmf.commands.shared import add_table_argument, at_least_one, show_tables
+from mdmf.commands.shared import add_table_argument, at_least_one, show_tables, study_options
 
 HELP = "one checkpoint tested at many ways and shots: a table per model, and a plot"
 TAKES_SETTINGS = True
 
 
 def numbers(text: str) -> list[int]:
-    """`1,2,5` for argparse."""
+    """Integers of `1,2,5`, for argparse."""
     return [at_least_one(word.strip()) for word in text.split(",")]
 
 
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("runs/sweep"), metavar="DIR", help="folder of results")
     add_table_argument(parser)
-    parser.add_argument("--no-plot", action="store_true", help="table, JSON and CSV only: needs no matplotlib")
+    parser.add_argument("--no-plot", action="store_true", help="write only JSON and CSV; matplotlib is not needed")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -42,9 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
         shots=arguments.shots,
         n_query=arguments.queries,
         out=arguments.out,
-        overrides=arguments.overrides,
-        progress=not arguments.quiet,
-        allow_code=arguments.allow_code,
+        **study_options(arguments),
     )
     show_tables(sweep_tables(result), arguments.table)
     for file in write_sweep(result, plot=not arguments.no_plot):

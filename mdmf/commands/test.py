@@ -1,4 +1,4 @@
-"""`mdmf test`: the test protocol."""
+"""`mdmf test`: accuracy of a run or a config on test episodes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 from mdmf.commands.shared import add_table_argument, open_workspace, report_test, test_folder
 from mdmf.config import load_settings
 
-HELP = "the test protocol: accuracy with its interval, beside the baselines"
+HELP = "the test protocol: accuracy with its interval, of the model and its baselines"
 TAKES_SETTINGS = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--run", type=Path, metavar="RUN", help="run folder: its settings and its best weights")
+    source.add_argument("--run", type=Path, metavar="RUN", help="run folder, for its settings and best weights")
     source.add_argument("--cfg", metavar="C", help="config file, or the name of a shipped one")
     parser.add_argument("--ckpt", type=Path, metavar="F", help="weights (safetensors); baselines need none")
     add_table_argument(parser)

@@ -1,4 +1,4 @@
-"""`mdmf train`: everything that is missing, from videos to the table."""
+"""`mdmf train`: all steps from videos to the table; finished steps are reused."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ if TYPE_CHECKING:
     from mdmf.engine.run_folder import RunFolder
     from mdmf.engine.workspace import Workspace
 
-HELP = "everything that is missing: videos, features, training, choice on val, test"
+HELP = "all missing steps: videos, features, training, choice of weights on val, test"
 TAKES_SETTINGS = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_config_argument(parser)
-    parser.add_argument("--resume", action="store_true", help="go on with the newest unfinished run of this name")
+    parser.add_argument("--resume", action="store_true", help="continue the newest unfinished run of this name")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Train, and test where the settings ask for it."""
-    settings = load_settings(arguments.cfg, arguments.overrides)
+    """Train, and test if `evaluation.after_training` is set."""
     from mdmf.engine.run_folder import RunFolder
     from mdmf.engine.tester import Protocol
 
+    settings = load_settings(arguments.cfg, arguments.overrides)
     RunFolder.check_root(settings)
     workspace = open_workspace(arguments, settings)
     if not settings.model.is_trained:
@@ -43,6 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _trained_run(workspace: Workspace, *, resume: bool, progress: bool) -> RunFolder:
+    """A finished run of the settings: a resumed one or, without `resume`, a new one."""
     from mdmf.engine.run_folder import RunFolder
     from mdmf.engine.trainer import make_trainer
 
@@ -56,7 +57,7 @@ def _trained_run(workspace: Workspace, *, resume: bool, progress: bool) -> RunFo
             print(f"{run.folder} has finished training already", flush=True)
             return run
     if not resume and run is not None and not run.finished:
-        print(f"note: {run.folder} is unfinished; --resume would go on with it", flush=True)
+        print(f"note: {run.folder} is unfinished; --resume continues it", flush=True)
 
     def open_run() -> RunFolder:
         return run if resume and run is not None else RunFolder.create(settings)

@@ -1,4 +1,4 @@
-"""The sections of a run about its classes: how well each is known, and which is taken for which."""
+"""Sections on the classes: accuracy of each class, and confusions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def class_section(run: RunFiles, baseline: str | None) -> Section:
     C = len(run.classes)
     base = None if baseline is None else answered(run.episodes, baseline, C)
     numbers = class_numbers(answered(run.episodes, run.model, C), base)
-    order = sorted(range(C), key=lambda c: -1.0 if (percent := numbers[c].percent) is None else percent, reverse=True)
+    percents = [-1.0 if of_class.percent is None else of_class.percent for of_class in numbers]
+    order = sorted(range(C), key=percents.__getitem__, reverse=True)
     blocks: list[Block] = [_class_plot(run, numbers, order, baseline)]
     if baseline is not None:
         blocks.append(_gain_plot(run, numbers, baseline))
@@ -39,6 +40,7 @@ def class_section(run: RunFiles, baseline: str | None) -> Section:
 
 
 def _json_classes(run: RunFiles, baseline: str | None) -> Table:
+    """Accuracy per class from the result alone, for a test without its episodes."""
     models = [run.model, *([] if baseline is None else [baseline])]
     rows: list[Row] = [(name, *(_class_cell(run, model, name) for model in models)) for name in run.classes]
     return Table("classes", "Accuracy per class, %", ("class", *models), rows, source=run.source)
@@ -51,8 +53,8 @@ def _class_cell(run: RunFiles, model: str, name: str) -> Cell:
 
 def _class_plot(run: RunFiles, numbers: Sequence[ClassNumbers], order: Sequence[int], baseline: str | None) -> Plot:
     rows = [
-        None if one.percent is None or one.low is None or one.high is None else (one.percent, one.low, one.high)
-        for one in (numbers[c] for c in order)
+        None if n.percent is None or n.low is None or n.high is None else (n.percent, n.low, n.high)
+        for n in (numbers[c] for c in order)
     ]
     names = [run.classes[c] for c in order]
     in_words = ", ".join(f"{name} {row[0]:.0f}" for name, row in zip(names, rows, strict=True) if row is not None)
@@ -71,7 +73,7 @@ def _class_plot(run: RunFiles, numbers: Sequence[ClassNumbers], order: Sequence[
 
 
 def _gain_plot(run: RunFiles, numbers: Sequence[ClassNumbers], baseline: str) -> Plot:
-    rows = [(one.gain, name, one.gain_interval) for name, one in zip(run.classes, numbers, strict=True)]
+    rows = [(n.gain, name, n.gain_interval) for name, n in zip(run.classes, numbers, strict=True)]
     rows = sorted((row for row in rows if row[0] is not None), key=lambda row: -(row[0] or 0.0))
     gains, names, halves = zip(*rows, strict=True)
     in_words = ", ".join(f"{name} {gain:+.0f}" for name, gain in zip(names, gains, strict=True))
@@ -87,18 +89,18 @@ def _class_table(run: RunFiles, numbers: Sequence[ClassNumbers], baseline: str |
     header: tuple[str, ...] = ("class", "number", "queries", f"{run.model}, %")
     header += () if baseline is None else (f"{baseline}, %", "gain, points (95 %)")
     rows = []
-    for place, (name, one) in enumerate(zip(run.classes, numbers, strict=True), start=1):
-        cells = [Cell(name), number(place, "d"), number(one.n_queries, ",d"), _class_cell(run, run.model, name)]
+    for place, (name, of_class) in enumerate(zip(run.classes, numbers, strict=True), start=1):
+        cells = [Cell(name), number(place, "d"), number(of_class.n_queries, ",d"), _class_cell(run, run.model, name)]
         if baseline is not None:
-            half = "" if one.gain_interval is None else f" ± {one.gain_interval:.2f}"
-            gain = Cell(MISSING) if one.gain is None else Cell(f"{one.gain:+.2f}{half}", one.gain)
+            half = "" if of_class.gain_interval is None else f" ± {of_class.gain_interval:.2f}"
+            gain = Cell(MISSING) if of_class.gain is None else Cell(f"{of_class.gain:+.2f}{half}", of_class.gain)
             cells += [_class_cell(run, baseline, name), gain]
         rows.append(cells)
     return Table("classes", "Accuracy per class", header, rows, source=run.source)
 
 
 def confusion_section(run: RunFiles) -> Section:
-    """Which class is taken for which."""
+    """Confusion matrix and the most frequent confusions."""
     if run.episodes is None:
         return Section("confusions", "Confusions", (_NO_EPISODES,))
     counts, possible = confusion_counts(answered(run.episodes, run.model, len(run.classes)))
@@ -129,7 +131,7 @@ def confusion_section(run: RunFiles) -> Section:
 
 
 def _confusion_rows(classes: Sequence[str], counts: np.ndarray, possible: np.ndarray) -> list[Sequence[Cell]]:
-    """The largest off-diagonal cells, as shares of the queries that had both classes to choose from."""
+    """The largest off-diagonal cells as shares of the queries whose episode has both classes."""
     wrong = counts.copy()
     np.fill_diagonal(wrong, 0)
     shares = wrong / np.maximum(possible, 1)

@@ -1,4 +1,4 @@
-"""What a report is made of, before it is HTML, Markdown or CSV: sections of paragraphs, tables, plots and pictures."""
+"""Content of a report, independent of its format: sections of paragraphs, tables, plots and story boards."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from mdmf.report.table import Table
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawing of `figures` with a title; `description` says in words what it shows."""
+    """A drawing with a title.
+
+    Attributes:
+        svg: of `figures.to_svg`.
+        description: alternative text.
+        caption: text below the drawing.
+    """
 
     kind: ClassVar[str] = "plot"
     title: str
@@ -23,13 +29,13 @@ class Plot:
     caption: str = ""
 
     def drawing(self, prefix: str) -> Markup:
-        """The drawing as markup; the prefix makes its ids unique in a page."""
+        """The drawing as markup; `prefix` makes its ids unique in a page."""
         return Markup(embedded(self.svg, prefix, self.description))
 
 
 @dataclass(frozen=True)
 class Strips:
-    """Frames of videos side by side, once in the page: id in the page -> JPEG in base64, each of n frames."""
+    """Pictures that story boards refer to: id in the page -> JPEG in base64 of n frames side by side."""
 
     kind: ClassVar[str] = "strips"
     pictures: Mapping[str, str]
@@ -38,7 +44,7 @@ class Strips:
 
 @dataclass(frozen=True)
 class Line:
-    """Joins a frame of the query with one of the support video, both counted from 0; weight in [0, 1]."""
+    """A line between a frame of the query and one of the support video, counted from 0; weight in [0, 1]."""
 
     query: int
     support: int
@@ -47,12 +53,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """Frames of a query over those of a support video, and lines for how they were aligned.
+    """Frames of a query above those of a support video, and lines for their alignment.
 
     Attributes:
-        description: in words what it shows.
-        query, support: ids of the strips in the page; None for frames that are missing.
-        lines: None for a model that aligns nothing.
+        description: alternative text.
+        query, support: ids of their strips in the page; None for missing frames.
+        lines: None for a model without an alignment.
         colour: number of a colour of the page, 1..5.
     """
 
@@ -66,7 +72,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Board:
-    """A story board: its panels, under a title and a line that says which query it is."""
+    """A story board: panels under a title, and `where` its query is in the test."""
 
     kind: ClassVar[str] = "board"
     title: str

@@ -9,7 +9,7 @@ from mdmf.report.table import Table, file_name, one_line
 
 
 def markdown(reports: Sequence[RunReport]) -> str:
-    """All tables and paragraphs of a report, without its pictures."""
+    """All tables and paragraphs of a report as Markdown."""
     parts = ["# Report"]
     if len(reports) > 1:
         parts += ["## Comparison", comparison_table(reports).markdown(caption=False)]

@@ -1,4 +1,4 @@
-"""Numbers of a report that no result file holds: worked out from a test's own answers. numpy alone."""
+"""Numbers of a report that are not in the result file: they are computed from the saved answers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from mdmf.statistics import mean_interval, wilson_interval
 
 @dataclass(frozen=True)
 class Answered:
-    """A test's answers, query by query, (n·Q,) each, by class ids of the split.
+    """The answers of a test, query by query, as class ids of the split.
 
     Attributes:
-        true_class, answer: class ids.
-        in_episode: (n·Q, N), the classes of each query's episode.
+        true_class, answer: (n·Q,).
+        in_episode: (n·Q, N), classes of the query's episode.
         n_classes: C.
     """
 
@@ -26,13 +26,13 @@ class Answered:
     n_classes: int
 
     @property
-    def is_right(self) -> np.ndarray:
+    def is_correct(self) -> np.ndarray:
         """(n·Q,) bool."""
         return self.true_class == self.answer
 
 
 def answered(episodes: Episodes, model: str, n_classes: int) -> Answered:
-    """The answers of one model in a saved test."""
+    """The answers of one model of a saved test."""
     predictions = episodes.answers[model].predictions
     return Answered(
         true_class=episodes.query_classes.ravel(),
@@ -43,11 +43,11 @@ def answered(episodes: Episodes, model: str, n_classes: int) -> Answered:
 
 
 def confusion_counts(answers: Answered) -> tuple[np.ndarray, np.ndarray]:
-    """How often each class was answered with each, and how often it could have been.
+    """Confusion counts, and the number of queries on which each confusion was possible.
 
     Returns:
-        counts (C, C), true class × answered class; possible (C, C), queries of the true class in episodes that hold the
-        other.
+        counts (C, C), true class × answered class; possible (C, C), queries of the true class in episodes with the
+        other class.
     """
     C = answers.n_classes
     counts = np.zeros((C, C), dtype=np.int64)
@@ -59,9 +59,9 @@ def confusion_counts(answers: Answered) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class ClassNumbers:
-    """One class: its queries, accuracy in percent with its interval, gain over a baseline with half its interval.
+    """Numbers of one class: accuracy in percent with the ends of its interval, gain in points with half its interval.
 
-    Everything but `n_queries` is None for a class without queries, and the gain without a baseline.
+    All but `n_queries` are None for a class without queries; `baseline_percent` and gain are None without a baseline.
     """
 
     n_queries: int
@@ -79,18 +79,18 @@ def class_numbers(model: Answered, baseline: Answered | None) -> list[ClassNumbe
 
 
 def _class_numbers(model: Answered, baseline: Answered | None, of_class: np.ndarray) -> ClassNumbers:
-    right = model.is_right[of_class].astype(np.float64)
-    n = len(right)
+    correct = model.is_correct[of_class].astype(np.float64)
+    n = len(correct)
     if n == 0:
         return ClassNumbers(0)
-    numbers = ClassNumbers(n, float(100 * right.mean()), *wilson_interval(float(right.sum()), n))
+    numbers = ClassNumbers(n, float(100 * correct.mean()), *wilson_interval(float(correct.sum()), n))
     if baseline is None:
         return numbers
-    baseline_right = baseline.is_right[of_class].astype(np.float64)
-    difference = 100 * (right - baseline_right)
+    baseline_correct = baseline.is_correct[of_class].astype(np.float64)
+    difference = 100 * (correct - baseline_correct)
     return replace(
         numbers,
-        baseline_percent=float(100 * baseline_right.mean()),
+        baseline_percent=float(100 * baseline_correct.mean()),
         gain=float(difference.mean()),
         gain_interval=mean_interval(difference) if n > 1 else None,
     )
@@ -99,61 +99,67 @@ def _class_numbers(model: Answered, baseline: Answered | None, of_class: np.ndar
 def certainty_histogram(
     posterior: np.ndarray, labels: np.ndarray, *, n_bins: int = 20
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How sure a branch was where it was right, and where it was wrong.
+    """Histograms of certainty, the largest posterior, of correct and of wrong answers.
 
     Args:
         posterior: (n, Q, N).
         labels: (n, Q).
 
     Returns:
-        edges (n_bins + 1,) over [1/N, 1], and for right and wrong answers the share of all queries in each bin, in
+        edges (n_bins + 1,) over [1/N, 1], and for correct and wrong answers the share of all queries in each bin, in
         percent.
     """
     certainty = posterior.max(axis=-1).astype(np.float64).ravel()
-    is_right = (posterior.argmax(axis=-1) == labels).ravel()
+    is_correct = (posterior.argmax(axis=-1) == labels).ravel()
     edges = np.linspace(1 / posterior.shape[-1], 1, n_bins + 1)
-    inside = certainty.clip(edges[0], edges[-1])  # half precision may fall a hair below 1/N
-    counts = [np.histogram(inside[chosen], bins=edges)[0] for chosen in (is_right, ~is_right)]
-    return edges, 100 * counts[0] / len(inside), 100 * counts[1] / len(inside)
+    certainty = certainty.clip(edges[0], edges[-1])  # in half precision it may be slightly below 1/N
+    correct, wrong = (np.histogram(certainty[mask], bins=edges)[0] for mask in (is_correct, ~is_correct))
+    return edges, 100 * correct / len(certainty), 100 * wrong / len(certainty)
 
 
 @dataclass(frozen=True)
 class SelectorNumbers:
-    """Of some queries: how many, how often their own class's prompt was chosen, and the accuracy when it was or not.
+    """Numbers of the prompt selector on some queries; percentages are None without such a query.
 
-    All but `n` in percent; None where there is no such query. `chance_percent` is how often it would be chosen blindly.
+    Attributes:
+        n: number of queries with a prompt.
+        match_percent: queries with the prompt of their own class.
+        chance_percent: the same for a random choice.
+        accuracy_with_match: accuracy of the queries with the prompt of their own class.
+        accuracy_with_other: accuracy of the other queries.
     """
 
     n: int
-    own_percent: float | None
+    match_percent: float | None
     chance_percent: float | None
-    when_own: float | None
-    when_other: float | None
+    accuracy_with_match: float | None
+    accuracy_with_other: float | None
 
 
 def selector_numbers(
     chosen: np.ndarray, text: np.ndarray, answers: Answered
 ) -> tuple[SelectorNumbers, list[SelectorNumbers]]:
-    """The prompt selector's choices over all queries, and per class.
+    """Numbers of the prompt selector over all queries, and per class.
 
     Args:
-        chosen: (n, Q) label of the class whose prompt was taken; -1 for a query that could be given none.
-        text: (C,) number of each class's text; the prompt of another class of the same text is a class's own.
+        chosen: (n, Q), label of the class of the chosen prompt; -1 for a query without a prompt.
+        text: (C,), number of each class's text; prompts of classes with the same text are equal.
+        answers: answers of the model.
     """
     usable = (chosen >= 0).ravel()
-    is_own_text = text[answers.in_episode] == text[answers.true_class][:, None]  # (n·Q, N)
-    is_own = np.take_along_axis(is_own_text, chosen.reshape(-1, 1).clip(min=0).astype(np.int64), axis=1)[:, 0]
+    has_true_text = text[answers.in_episode] == text[answers.true_class][:, None]  # (n·Q, N)
+    is_match = np.take_along_axis(has_true_text, chosen.reshape(-1, 1).clip(min=0).astype(np.int64), axis=1)[:, 0]
 
-    def of(these: np.ndarray) -> SelectorNumbers:
+    def numbers_of(mask: np.ndarray) -> SelectorNumbers:
         return SelectorNumbers(
-            int(these.sum()),
-            _percent(is_own[these]),
-            _percent(is_own_text[these]),
-            _percent(answers.is_right[these & is_own]),
-            _percent(answers.is_right[these & ~is_own]),
+            n=int(mask.sum()),
+            match_percent=_percent(is_match[mask]),
+            chance_percent=_percent(has_true_text[mask]),
+            accuracy_with_match=_percent(answers.is_correct[mask & is_match]),
+            accuracy_with_other=_percent(answers.is_correct[mask & ~is_match]),
         )
 
-    return of(usable), [of(usable & (answers.true_class == c)) for c in range(answers.n_classes)]
+    return numbers_of(usable), [numbers_of(usable & (answers.true_class == c)) for c in range(answers.n_classes)]
 
 
 def _percent(values: np.ndarray) -> float | None:

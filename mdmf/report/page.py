@@ -1,4 +1,4 @@
-"""A report: one HTML page of one or several runs that needs nothing but itself."""
+"""A report: one self-contained HTML page on one or several runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ from mdmf.report.tables import model_label, protocol_text
 
 @dataclass(frozen=True)
 class RunReport:
-    """A run and its sections; `baseline` is the model that gains are over, `prefix` begins the ids of its sections."""
+    """A run and its sections.
+
+    Attributes:
+        baseline: model that gains are measured against; None without baselines.
+        prefix: beginning of the ids of its sections.
+    """
 
     run: RunFiles
     baseline: str | None
@@ -26,18 +31,18 @@ class RunReport:
 
     @property
     def protocol(self) -> str:
-        """What the test asked, in one line."""
+        """The protocol of the test in one line."""
         return protocol_text(self.run.result)
 
     @property
     def accuracies(self) -> tuple[float, float | None]:
-        """Of the model and of the baseline, in percent."""
+        """Accuracy of the model and of the baseline, in percent."""
         models = self.run.result.models
         baseline = None if self.baseline is None else models[self.baseline].accuracy_percent
         return models[self.run.model].accuracy_percent, baseline
 
     def figures(self) -> dict[str, str]:
-        """The numbers that a reader looks for first, by their names."""
+        """Name -> text of the main numbers."""
         result, (accuracy, baseline) = self.run.result, self.accuracies
         interval = result.models[result.model].interval
         figures = {f"{model_label(result, result.model)}, accuracy": f"{accuracy:.2f} ± {interval:.2f} %"}
@@ -48,21 +53,21 @@ class RunReport:
 
 
 def make_reports(runs: Sequence[RunFiles], *, baseline: str | None = None) -> list[RunReport]:
-    """Work out every section of every run.
+    """The reports of runs.
 
     Args:
-        runs: what their folders hold.
-        baseline: name of the model that gains are over; None: the best baseline of each test.
+        runs: contents of their folders.
+        baseline: model that gains are measured against; default: the best baseline of each test.
 
     Raises:
         ValueError: if a test does not have the baseline.
-        ImportError: without matplotlib.
+        ImportError: if matplotlib is not installed.
     """
     return [_report(run, f"run{place}", baseline) for place, run in enumerate(runs, start=1)]
 
 
-def _report(run: RunFiles, prefix: str, wanted_baseline: str | None) -> RunReport:
-    baseline = choose_baseline(run, wanted_baseline)
+def _report(run: RunFiles, prefix: str, requested_baseline: str | None) -> RunReport:
+    baseline = choose_baseline(run, requested_baseline)
     sections = (
         result_section(run),
         training_section(run),
@@ -78,7 +83,7 @@ def _report(run: RunFiles, prefix: str, wanted_baseline: str | None) -> RunRepor
 
 
 def comparison_table(reports: Sequence[RunReport]) -> Table:
-    """A row per run: what was asked, the model's accuracy, and its gain over the baseline."""
+    """A row per run: accuracy of its model, gain over the baseline, and protocol of the test."""
     rows: list[Row] = []
     for report in reports:
         result, (accuracy, baseline) = report.run.result, report.accuracies
@@ -92,16 +97,13 @@ def comparison_table(reports: Sequence[RunReport]) -> Table:
 
 
 def page_html(reports: Sequence[RunReport]) -> str:
-    """The whole page."""
+    """The HTML page."""
     labels = ", ".join(report.run.label for report in reports)
     is_one = len(reports) == 1
-    return (
-        templates()
-        .get_template("page.html.j2")
-        .render(
-            title=f"{labels}: few-shot action recognition" if is_one else f"{len(reports)} runs: {labels}",
-            reports=reports,
-            comparison=None if is_one else comparison_table(reports),
-            is_same_test=len({report.protocol for report in reports}) == 1,
-        )
+    template = templates().get_template("page.html.j2")
+    return template.render(
+        title=f"{labels}: few-shot action recognition" if is_one else f"{len(reports)} runs: {labels}",
+        reports=reports,
+        comparison=None if is_one else comparison_table(reports),
+        is_same_test=len({report.protocol for report in reports}) == 1,
     )

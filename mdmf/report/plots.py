@@ -1,4 +1,4 @@
-"""The plots of a report; each takes plain numbers and gives an `<svg>`. Colour is never the only difference."""
+"""The plots of a report: functions from plain numbers to an `<svg>`. Colour is never the only difference."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_NUMBERED_CLASSES, MAX_MAPPED_CLASSES = 15, 24
 
 
 def intervals_plot(names: Sequence[str], values: Sequence[float], halves: Sequence[float], *, strong: int) -> str:
-    """Accuracies in percent with their intervals, a row each; row `strong` is the model itself."""
+    """Accuracies in percent with their intervals, a row each; row `strong` is the tested model."""
     with drawing(_ROW * len(names) + 0.9) as (figure, axes):
         for row, (value, half) in enumerate(zip(values, halves, strict=True)):
             is_model = row == strong
@@ -44,9 +44,13 @@ def curves_plot(
     mark: tuple[float, float] | None = None,
     limits: tuple[float, float] | None = None,
 ) -> str:
-    """Lines over training steps: name -> (steps, values). `mark` is circled: the weights that were kept.
+    """Lines over training steps; long lines are pale, with their running mean on top.
 
-    Long lines are shown pale, with their running mean on top.
+    Args:
+        series: name -> (steps, values).
+        label: of the y axis.
+        mark: step and value of the saved weights, drawn as a circle.
+        limits: of the y axis.
     """
     with drawing(3.1) as (figure, axes):
         for index, (name, (steps, values)) in enumerate(series.items()):
@@ -68,7 +72,7 @@ def curves_plot(
 
 
 def running_mean(values: np.ndarray, *, width: int = 5) -> np.ndarray:
-    """The mean of each value and its neighbours, fewer of them at the ends."""
+    """Mean of each value and its neighbours, of which there are fewer at the ends."""
     weights = np.ones(min(width, len(values)))
     return np.convolve(values, weights, "same") / np.convolve(np.ones(len(values)), weights, "same")
 
@@ -80,7 +84,14 @@ def classes_plot(
     *,
     labels: tuple[str, str],
 ) -> str:
-    """A percentage per class with its interval (value, low, high), and another one as a hollow mark; None: no mark."""
+    """A row per class: a percentage with its interval, and another percentage as a hollow mark.
+
+    Args:
+        names: names of the rows.
+        rows: value and ends of its interval; None for no mark.
+        others: the other percentages; None for no mark.
+        labels: of the two kinds of marks.
+    """
     with drawing(_ROW * len(names) + 1.2) as (figure, axes):
         places = [y for y, row in enumerate(rows) if row is not None]
         values = np.array([row for row in rows if row is not None], dtype=np.float64).reshape(-1, 3)
@@ -99,7 +110,7 @@ def classes_plot(
 
 
 def gains_plot(names: Sequence[str], gains: Sequence[float | None], halves: Sequence[float | None]) -> str:
-    """Gain per class in points as bars with intervals; losses are hatched."""
+    """Gain per class in percentage points as bars with intervals; losses are hatched."""
     with drawing(_ROW * len(names) + 0.9) as (figure, axes):
         for row, (gain, half) in enumerate(zip(gains, halves, strict=True)):
             if gain is None:
@@ -117,9 +128,9 @@ def gains_plot(names: Sequence[str], gains: Sequence[float | None], halves: Sequ
 
 
 def confusion_plot(names: Sequence[str], percent: np.ndarray) -> str:
-    """True class (rows) × answered class (columns, by number), in percent of the row: (C, C); NaN rows were not asked.
+    """Confusion matrix (C, C), true × answered class in percent of the row; rows of classes without queries are NaN.
 
-    The strength of a cell is its percentage; up to 15 classes it is written too.
+    The opacity of a cell is its percentage, which is also written for up to `MAX_NUMBERED_CLASSES` classes.
     """
     C = len(names)
     with drawing(max(2.6, min(0.3, 10 / C) * C + 0.9)) as (figure, axes):
@@ -141,11 +152,11 @@ def confusion_plot(names: Sequence[str], percent: np.ndarray) -> str:
         return to_svg(figure)
 
 
-def certainty_plot(edges: np.ndarray, right: np.ndarray, wrong: np.ndarray) -> str:
-    """Two histograms over certainty, in percent of all queries: right answers filled, wrong ones hatched."""
+def certainty_plot(edges: np.ndarray, correct: np.ndarray, wrong: np.ndarray) -> str:
+    """Histograms of certainty in percent of all queries: correct answers filled, wrong answers hatched."""
     with drawing(2.7) as (figure, axes):
         style = {"linewidth": 1.4, "fill": True}
-        axes.stairs(right, edges, facecolor=_see_through(0), edgecolor=COLOURS[0], label="right answers", **style)
+        axes.stairs(correct, edges, facecolor=(COLOURS[0], 0.35), edgecolor=COLOURS[0], label="right answers", **style)
         axes.stairs(wrong, edges, facecolor="none", edgecolor=COLOURS[1], hatch="////", label="wrong answers", **style)
         axes.set_xlabel("certainty (largest posterior)")
         axes.set_ylabel("% of the queries")
@@ -154,18 +165,14 @@ def certainty_plot(edges: np.ndarray, right: np.ndarray, wrong: np.ndarray) -> s
         return to_svg(figure)
 
 
-def _see_through(index: int, alpha: float = 0.35) -> tuple[str, float]:
-    return COLOURS[index], alpha
-
-
 def calibration_plot(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    """Accuracy over confidence, a line per answer; on the diagonal confidence is as large as accuracy."""
+    """Accuracy against confidence, a line per answer; on the diagonal they are equal."""
     with drawing(3.6) as (figure, axes):
         axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":", label="calibrated")
         for index, (name, bins) in enumerate(curves.items()):
-            points = [one["confidence"] for one in bins], [one["accuracy"] for one in bins]
+            points = [b["confidence"] for b in bins], [b["accuracy"] for b in bins]
             axes.plot(*points, **series_style(index), markersize=5, label=name)
-        lowest = min((one["confidence"] for bins in curves.values() for one in bins), default=0.0)
+        lowest = min((b["confidence"] for bins in curves.values() for b in bins), default=0.0)
         axes.set_xlim(max(0.0, lowest - 0.05), 1.02)
         axes.set_ylim(-0.03, 1.03)
         axes.set_xlabel("confidence")
@@ -175,7 +182,7 @@ def calibration_plot(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> str
 
 
 def shares_plot(shares: Mapping[str, float]) -> str:
-    """Shares that sum to 1, as bars with their percentage written beside them."""
+    """Shares that sum to 1 as bars with their percentages."""
     with drawing(_ROW * len(shares) + 0.85) as (figure, axes):
         for row, share in enumerate(shares.values()):
             axes.barh(row, 100 * share, height=0.6, color=COLOURS[0], alpha=0.75)
@@ -189,7 +196,7 @@ def shares_plot(shares: Mapping[str, float]) -> str:
 
 
 def map_plot(points: np.ndarray, classes: np.ndarray, names: Sequence[str], explained: Sequence[float]) -> str:
-    """Videos in two dimensions (B, 2), a mark and colour per class (B,); beyond 24 classes some are plain dots."""
+    """Videos at points (B, 2), a marker and colour per class (B,); the classes beyond `MAX_MAPPED_CLASSES` are dots."""
     shown = np.unique(classes)
     if len(shown) > MAX_MAPPED_CLASSES:
         shown = shown[np.linspace(0, len(shown) - 1, MAX_MAPPED_CLASSES).round().astype(int)]

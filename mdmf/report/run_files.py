@@ -1,4 +1,4 @@
-"""A run folder, or that of a test without a run, as a report sees it: nothing in it is run, and no model is needed."""
+"""The files of a run, or of a test without a run, that a report shows; read without model or code of the run."""
 
 from __future__ import annotations
 
@@ -26,15 +26,17 @@ from mdmf.training_log import Metrics, TrainingSummary, read_environment, read_m
 
 @dataclass(frozen=True)
 class RunFiles:
-    """All that a report knows of a run, each file read once.
+    """Contents of the files of a run.
 
     Attributes:
-        files: of the test that is looked at in detail.
+        files: paths of the test that is shown in detail.
         label: name of the run in the page.
         results: protocol name -> result of the test.
-        episodes: of that test; None where they cannot be read, for the reason `episodes_problem`.
-        evidence: of that test; where none was gathered, all its parts are missing.
-        training: None for an unfinished training, and for a test without any.
+        episodes: episodes of the detailed test; None if they cannot be read, because of `episodes_problem`.
+        evidence: evidence of the detailed test; without evidence, all its parts are missing.
+        evidence_arrays: arrays of the evidence.
+        metrics: rows of the training log.
+        training: summary of the training; None for an unfinished training and for a test without a run.
         environment: versions and hardware of the training, or of the test.
     """
 
@@ -51,70 +53,71 @@ class RunFiles:
 
     @property
     def result(self) -> Result:
-        """Result of the test that is looked at in detail."""
+        """Result of the detailed test."""
         return self.results[self.files.protocol]
 
     @property
     def model(self) -> str:
-        """Name of the tested model; the others are its baselines."""
+        """Name of the tested model."""
         return self.result.model
 
     @property
     def classes(self) -> list[str]:
-        """The classes of the test, in the order of their ids."""
+        """Classes of the test, in the order of their ids."""
         return self.result.classes
 
     @property
     def branches(self) -> list[str]:
-        """Branches of the model."""
+        """Names of the branches of the model."""
         return list(self.result.models[self.model].branches)
 
     @property
     def source(self) -> str:
-        """Name of the file that the numbers are from."""
+        """File name of the result."""
         return self.files.result.name
 
 
 def find_results(folder: Path) -> dict[str, Result]:
-    """All test results of a folder by the name of their protocol.
+    """Protocol name -> result, of all tests in a folder.
 
     Raises:
         FileNotFoundError: if there is none.
-        ValueError: if one is not a whole result.
+        ValueError: if one is damaged.
     """
     tests = find_tests(folder)
     if not tests:
-        raise FileNotFoundError(f"{folder} holds no test result (test_*.json); test it first with tools/test.py")
+        raise FileNotFoundError(f"{folder} has no test result (test_*.json); test it first: mdmf test --run {folder}")
     return {files.protocol: read_result(files.result) for files in tests}
 
 
-def choose_protocol(folder: Path, results: Mapping[str, Result], wanted: str | None = None) -> str:
-    """The protocol to look at in detail: the wanted one, else the plainest.
+def choose_protocol(folder: Path, results: Mapping[str, Result], requested: str | None = None) -> str:
+    """Name of the protocol to show in detail: the requested one, else the one closest to the run's settings.
 
-    Plain is: nothing corrupted, the run's own data and model, test classes, the way and shot that the run is set to.
+    Preferred are, in this order, clean input, the data and the model of the run, test classes, way and shot of the run,
+    and many episodes.
 
     Raises:
-        ValueError: if the wanted one is not there.
+        ValueError: if the requested one does not exist.
     """
-    if wanted is not None:
-        if wanted not in results:
-            raise ValueError(f"{folder} has no test {wanted!r}; it has {', '.join(results)}")
-        return wanted
+    if requested is not None:
+        if requested not in results:
+            raise ValueError(f"{folder} has no test {requested!r}; it has {', '.join(results)}")
+        return requested
     episode = _episode_settings(folder)
 
-    def oddness(name: str) -> tuple[Any, ...]:
+    def difference(name: str) -> tuple[Any, ...]:
         protocol = results[name].protocol
         changes = [bool(change) for change in (protocol.corrupt, protocol.other_data, protocol.other_model)]
         sizes = [
-            size != episode.get(key, size) for key, size in (("n_way", protocol.n_way), ("n_shot", protocol.n_shot))
+            episode.get(key, size) != size for key, size in protocol.model_dump(include={"n_way", "n_shot"}).items()
         ]
         return *changes, protocol.split != "test", *sizes, -protocol.n_episodes, name
 
-    return min(results, key=oddness)
+    return min(results, key=difference)
 
 
 def _episode_settings(folder: Path) -> dict[str, Any]:
-    """The section `episode` of a run's config; empty for a test without a run."""
+    """Section `episode` of the config of a run; empty for a test without a run."""
     try:
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
         return dict(config["episode"])
@@ -123,11 +126,16 @@ def _episode_settings(folder: Path) -> dict[str, Any]:
 
 
 def read_run(folder: Path, *, protocol: str | None = None, label: str | None = None) -> RunFiles:
-    """Read a folder; only a test result must be there.
+    """The files of a folder; all but a test result may be missing.
+
+    Args:
+        folder: folder of a run, or of a test without a run.
+        protocol: name of the test to show in detail; default: see `choose_protocol`.
+        label: name of the run in the page; default: name of the folder.
 
     Raises:
-        FileNotFoundError: if no test result is there.
-        ValueError: if a result is damaged, or the wanted protocol is not there.
+        FileNotFoundError: if there is no test result.
+        ValueError: if a result is damaged, or the protocol does not exist.
     """
     results = find_results(folder)
     files = ResultFiles(folder, choose_protocol(folder, results, protocol))

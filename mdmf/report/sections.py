@@ -1,4 +1,4 @@
-"""The sections of a run about the whole of it: results, training, settings and environment."""
+"""Sections on the results, the training, the settings and the environment of a run."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from mdmf.results import AccuracyRecord, ResultFiles
 from mdmf.training_log import TrainRow, ValRow
 
 
-def choose_baseline(run: RunFiles, wanted: str | None = None) -> str | None:
-    """The baseline that gains are over: the wanted one, else the best one; None if the test has none.
+def choose_baseline(run: RunFiles, requested: str | None = None) -> str | None:
+    """The baseline that gains are measured against: the requested or the best one; None without baselines.
 
     Raises:
-        ValueError: if the wanted one was not tested.
+        ValueError: if the requested one was not tested.
     """
     models = run.result.models
     others = [name for name in models if name != run.model]
-    if wanted is not None:
-        if wanted not in others:
+    if requested is not None:
+        if requested not in others:
             raise ValueError(
-                f"{run.files.folder} has no baseline {wanted!r} in {run.source}; it has {', '.join(others) or 'none'}"
+                f"{run.files.folder} has no baseline {requested!r} in {run.source}; "
+                f"it has {', '.join(others) or 'none'}"
             )
-        return wanted
+        return requested
     return max(others, key=lambda name: models[name].accuracy_percent, default=None)
 
 
 def result_section(run: RunFiles) -> Section:
-    """All tests of the run, and a plot of the one that is looked at; the others are folded."""
+    """Tables of all tests of the run, and a plot of the detailed one; the other tables are folded."""
     notes = [*result_notes(run.result), *_notes_on_weights(run)]
     blocks: list[Block] = [_result_table(run, run.files.protocol, folded=False), _result_plot(run)]
     blocks += [f"Note: {note}." for note in notes]
@@ -47,7 +48,7 @@ def _result_table(run: RunFiles, protocol: str, *, folded: bool) -> Table:
 
 
 def _notes_on_weights(run: RunFiles) -> list[str]:
-    """What a table beside others would hide: weights of before the end of training, or tests of different weights."""
+    """Notes on weights of an unfinished training, and on tests of other weights."""
     notes = []
     if (run.metrics.train or run.metrics.val) and run.training is None:
         notes.append("training has not finished; these are its best weights at the time of the test")
@@ -110,7 +111,7 @@ def training_section(run: RunFiles) -> Section:
 
 
 def _series(rows: Sequence[TrainRow], name: str) -> tuple[list[float], list[float]]:
-    """Steps, and the numbers of a name at these steps."""
+    """Steps and values of the rows that have a number of this name."""
     with_number = [row for row in rows if name in row.numbers]
     return [row.step for row in with_number], [row.numbers[name] for row in with_number]
 
@@ -125,7 +126,7 @@ def _validation_table(val: Sequence[ValRow]) -> Table:
 
 
 def settings_section(run: RunFiles) -> Section:
-    """All settings of the test, and where and with what it ran."""
+    """All settings of the test, its weights, and its environment."""
     weights = run.result.checkpoint_sha256
     rows = [(".".join(path), _value_cell(value, "settings", *path)) for path, value in _flat(run.result.settings)]
     caption, header = "Settings of the test", ("setting", "value")
@@ -148,7 +149,7 @@ def _environment_table(name: str, caption: str, environment: Mapping[str, Any]) 
 
 
 def _flat(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """(keys that lead to it, value) of every value in nested dictionaries; an empty dictionary is a value."""
+    """(path of keys, value) of every value in nested dictionaries; an empty dictionary is a value."""
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
             yield from _flat(value, (*path, key))

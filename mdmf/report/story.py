@@ -1,4 +1,4 @@
-"""Story boards: frames of a query over those of a class, and lines for how they were aligned."""
+"""Section of the story boards: frames of a query above those of a class, and lines for their alignment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mdmf.report.branch_sections import absent
+from mdmf.report.branch_sections import reason_missing
 from mdmf.report.content import Block, Board, Line, Panel, Section, Strips
 from mdmf.report.run_files import RunFiles
 from mdmf.report.table import Cell, Row, Table, number
@@ -17,9 +17,9 @@ _MIN_WEIGHT = 0.08  # of the strongest line; weaker ones are not drawn
 
 
 def story_section(run: RunFiles, prefix: str) -> Section:
-    """The queries that were answered best and worst; `prefix` makes ids unique in the page."""
+    """The best and the worst answers; `prefix` makes ids unique in the page."""
     key, title, boards = "stories", "Story boards", run.evidence.boards
-    reason = absent(run, "boards")
+    reason = reason_missing(run, "boards")
     if reason is not None or boards is None:
         return Section(key, title, (reason or "Missing: no story boards were gathered.",))
     pictures = _pictures(run, boards)
@@ -56,8 +56,8 @@ def _pictures(run: RunFiles, boards: StoryBoards) -> dict[str, str]:
 
 def _board(run: RunFiles, index: int, board: StoryBoard, ids: Mapping[str, str], n_frames: int) -> Board:
     """Panels of the true and the answered class, for each branch that aligns frames."""
-    is_right = board.answer == board.true_class
-    title = f"Right: {board.true_class}" if is_right else f"Wrong: {board.true_class} taken for {board.answer}"
+    is_correct = board.answer == board.true_class
+    title = f"Right: {board.true_class}" if is_correct else f"Wrong: {board.true_class} taken for {board.answer}"
     teacher = "" if board.teacher is None else f" The branch {board.teacher} would teach here."
     where = f"Episode {board.episode}, query {board.query + 1}, {board.query_video}.{teacher}"
     shown = [(place, row) for place, row in enumerate(board.rows) if row.class_name in (board.true_class, board.answer)]
@@ -67,25 +67,25 @@ def _board(run: RunFiles, index: int, board: StoryBoard, ids: Mapping[str, str],
         for branch in row.distances
         if (share := run.evidence_arrays.get(f"boards/{index}/{branch}/share")) is not None
     ] or [_panel(board, row, "", None, ids, n_frames) for _, row in shown]
-    return Board(title, is_right, where, tuple(panels), n_frames)
+    return Board(title, is_correct, where, tuple(panels), n_frames)
 
 
 def _panel(
     board: StoryBoard, row: BoardRow, branch: str, share: np.ndarray | None, ids: Mapping[str, str], n_frames: int
 ) -> Panel:
-    """Query above, support below, lines between; `share` (T, S) is None for a model that aligns nothing."""
+    """Query above, support video below, lines between; `share` (T, S) is None for a model without an alignment."""
     heading = f"against {row.class_name} " + ("(its class)" if row.class_name == board.true_class else "(the answer)")
-    lines, in_words, colour = None, "", 1
+    lines, alignment, colour = None, "", 1
     if share is not None:
         heading = f"{branch}, {heading}, distance {row.distances[branch]:.2f}"
-        lines, in_words = _lines(share.astype(np.float64))
+        lines, alignment = _lines(share.astype(np.float64))
         colour = list(row.distances).index(branch) % 5 + 1
-    description = f"{n_frames} frames of the query {board.query_video} over those of {row.video}. {in_words}"
+    description = f"{n_frames} frames of the query {board.query_video} over those of {row.video}. {alignment}"
     return Panel(heading, description, ids.get(board.query_video), ids.get(row.video), lines, colour)
 
 
 def _lines(share: np.ndarray) -> tuple[tuple[Line, ...], str]:
-    """Lines from query frames to support frames of (T, S) shares, and each query frame's strongest in words."""
+    """Lines between query and support frames of shares (T, S), and a sentence with the strongest ones."""
     weight = share.clip(min=0) / max(share.max(), 1e-9)
     lines = tuple(Line(int(t), int(s), float(weight[t, s])) for t, s in np.argwhere(weight >= _MIN_WEIGHT))
     strongest = ", ".join(f"{t} with {s}" for t, s in enumerate(share.argmax(axis=1) + 1, start=1))
@@ -93,7 +93,7 @@ def _lines(share: np.ndarray) -> tuple[tuple[Line, ...], str]:
 
 
 def _table(index: int, board: StoryBoard) -> Table:
-    """Posteriors and distances of every class of the board."""
+    """Table of the posteriors and distances of every class of the board."""
     branches, distances = list(board.rows[0].branch_posteriors), list(board.rows[0].distances)
     header = ("class", "posterior, %", *(f"{name}, %" for name in branches), *(f"distance, {n}" for n in distances))
     rows: list[Row] = []

@@ -1,4 +1,4 @@
-"""Tables: built once, then shown as text, Markdown, CSV, LaTeX or HTML."""
+"""Tables, and their form as text, Markdown, CSV, LaTeX and HTML."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Cell:
     """One cell of a table.
 
     Attributes:
-        text: as it is read.
-        value: the number or text behind it; None where the text is all.
+        text: formatted value.
+        value: the number or text; None if there is only the formatted text.
         interval: half the width of the value's 95 % interval.
         spread: standard deviation of the value.
-        pointer: where the value stands in the table's source file (a JSON pointer); "" for what is worked out.
+        pointer: JSON pointer to the value in the table's source file; "" for computed values.
     """
 
     text: str
@@ -60,11 +60,14 @@ def number(
     spread: float | None = None,
     path: Sequence[str] = (),
 ) -> Cell:
-    """`79.12 ± 0.35`; `–` for None.
+    """A cell such as `79.12 ± 0.35`; `–` for None.
 
     Args:
-        spec: format of the value; what follows `±` has as many digits.
-        path: keys that lead to the value in the table's source file.
+        value: the number.
+        spec: format of the value, and of the number after `±`.
+        interval: half the width of its 95 % interval, written after `±`.
+        spread: its standard deviation, written after `±` without an interval.
+        path: keys of the value in the table's source file.
     """
     if value is None:
         return Cell(MISSING)
@@ -74,12 +77,12 @@ def number(
 
 
 def pointer(*path: str) -> str:
-    """A JSON pointer (RFC 6901) from its keys: `/models/a~1b`."""
+    """The JSON pointer (RFC 6901) of a path of keys, such as `/models/a~1b`."""
     return "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in path)
 
 
 def row_label(name: str, *, our_reading: bool) -> str:
-    """Name of a model's row; a method whose equations are not public says that it is our reading."""
+    """Name of a model's row; marks our reading of unpublished equations."""
     return f"{name} (our reading)" if our_reading else name
 
 
@@ -90,17 +93,17 @@ class Table:
     """A table whose first column names its rows.
 
     Args:
-        name: for files and references.
-        caption: what it shows; "" for none.
-        header: a name for each column.
-        rows: as many cells each; a string is a cell of that text.
-        notes: what must be known about it.
-        source: the JSON file that pointers of cells lead into; "" if there is none.
-        folded: whether a page shows it only when it is opened.
-        wraps: whether a page may break the lines of its cells.
+        name: name in file names and references.
+        caption: "" for none.
+        header: names of the columns.
+        rows: cells; a string is a cell with this text.
+        notes: sentences below the table.
+        source: name of the JSON file of the pointers; "" for none.
+        folded: whether a page shows the table only after a click.
+        wraps: whether a page may break the lines of cells.
     """
 
-    kind = "table"  # of the blocks of a page
+    kind = "table"  # as a block of a page
 
     def __init__(
         self,
@@ -119,18 +122,18 @@ class Table:
         self.source, self.folded, self.wraps = source, folded, wraps
 
     def text(self) -> str:
-        """For a terminal: the caption, a Markdown table with padded columns, and the notes in brackets."""
+        """The caption, a Markdown table with padded columns, and the notes in brackets, for a terminal."""
         notes = "\n".join(f"({note})" for note in self.notes)
         return "\n\n".join(part for part in (self.caption, self._grid(for_terminal), notes) if part)
 
     def markdown(self, *, caption: bool = True) -> str:
-        """Markdown in which no name opens a cell, a line or a tag; without the caption where it stands above."""
+        """The table as Markdown; special characters in names are escaped."""
         title = f"**{one_line(self.caption)}**" if caption and self.caption else ""
         notes = "  \n".join(f"({one_line(note)})" for note in self.notes)
         return "\n\n".join(part for part in (title, self._grid(one_line), notes) if part)
 
     def _grid(self, escape: Callable[[str], str]) -> str:
-        """The first column is aligned to the left, the others to the right."""
+        """A Markdown table whose first column is aligned left and whose others are aligned right."""
         columns = [[escape(text) for text in column] for column in zip(*self._texts(), strict=True)]
         widths = [max(map(len, column)) for column in columns]
         padded = [
@@ -187,13 +190,13 @@ class Table:
         )
 
     def html(self) -> Markup:
-        """A box that scrolls, also by keyboard, under its caption; a folded table opens by its caption."""
+        """The table as HTML, in a box that scrolls; a folded table opens with a click on its caption."""
         return Markup(templates().get_template("table.html.j2").render(table=self))
 
 
 @cache
 def templates() -> Environment:
-    """The templates of pages; every text that they are given is escaped."""
+    """The jinja2 templates of this package; they escape every text."""
     loader = PackageLoader("mdmf.report", "")
     environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["json"] = json.dumps
@@ -201,12 +204,12 @@ def templates() -> Environment:
 
 
 def one_line(text: str) -> str:
-    """A name as plain text in Markdown: it opens no cell, line or tag."""
+    """A name in one line of Markdown, with special characters escaped."""
     return " ".join(text.split()).translate(_MARKDOWN)
 
 
 def for_terminal(text: str) -> str:
-    """A name in a cell: without control characters, and with `|` told from the edge of the cell."""
+    """A name in a cell for a terminal, with `|` escaped and without control characters."""
     return "".join(character if character.isprintable() else "?" for character in text).replace("|", "\\|")
 
 
@@ -215,29 +218,29 @@ def _for_latex(text: str) -> str:
 
 
 def _plain(cell: Cell, part: str) -> Any:
-    """A part of a cell as a data frame holds it; None for what is missing."""
+    """A part of a cell in a data frame; None if it is missing."""
     if part != "value":
         return getattr(cell, part)
     return cell.value if cell.is_number else None if cell.text == MISSING else cell.text
 
 
 def check_table_file(path: Path) -> None:
-    """Check the ending of a file for tables.
+    """Check that the suffix of a file names a format of tables.
 
     Raises:
-        ValueError: if there is no format for it.
+        ValueError: if it does not.
     """
     if path.suffix not in _FORMATS:
         raise ValueError(
-            f"{path}: a table is written as {', '.join(_FORMATS)}; the ending of the file picks the format"
+            f"{path}: expected a file name that ends with {', '.join(_FORMATS)}, which is the format of the table"
         )
 
 
 def write_tables(path: Path, tables: Sequence[Table]) -> list[Path]:
-    """Write tables in the format of the file's ending (`check_table_file`).
+    """Write tables in the format of the file's suffix (see `check_table_file`).
 
     Returns:
-        The files: one, or for CSV one per table, those after the first named `<stem>_<name of the table>.csv`.
+        The files: one, or for CSV one per table, of which the later ones are named `<stem>_<name of the table>.csv`.
     """
     content = {path: _FORMATS[path.suffix](tables)}
     if path.suffix == ".csv":
@@ -248,7 +251,7 @@ def write_tables(path: Path, tables: Sequence[Table]) -> list[Path]:
 
 
 def file_name(name: str) -> str:
-    """A name as a part of a file's name."""
+    """A name as part of a file name."""
     return re.sub(r"[^\w.-]+", "_", name)
 
 

@@ -1,4 +1,4 @@
-"""The tables of one test. They show what it wrote, and compute nothing of their own."""
+"""The tables of one test, of numbers from its result."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from mdmf.results import AccuracyRecord, Result
 
 
 def model_label(result: Result, model: str) -> str:
-    """The name of a model's row."""
+    """Name of a model's row."""
     return row_label(model, our_reading=result.is_our_reading(model))
 
 
 def protocol_text(result: Result) -> str:
-    """What was asked, in one line."""
+    """The protocol of a test in one line."""
     protocol = result.protocol
     parts = [
         f"{result.data}, {protocol.split} classes",
@@ -31,13 +31,13 @@ def protocol_text(result: Result) -> str:
 
 
 def result_notes(result: Result) -> list[str]:
-    """What must be known about a result."""
+    """Notes of a result, and shares of queries without features."""
     missing = [f"{100 * share:.1f} % of the queries have no {source}" for source, share in result.missing.items()]
     return [*result.notes, *missing]
 
 
 def accuracy_table(result: Result, name: str = "accuracy", **options: Any) -> Table:
-    """A row per model: its accuracy, and that of its branches where it has any; options are those of a `Table`."""
+    """A row per model with its accuracy and that of its branches; `options` are those of `Table`."""
     branches = list(dict.fromkeys(branch for numbers in result.models.values() for branch in numbers.branches))
     rows = []
     for model, numbers in result.models.items():
@@ -56,25 +56,25 @@ def _accuracy(numbers: AccuracyRecord, *path: str) -> Cell:
 
 
 def diagnostics_table(result: Result, **options: Any) -> Table:
-    """What two branches say of each other: a row per model that has two; without rows where none has.
+    """A row per model with two branches or more: diagnostics of the branches; `options` are those of `Table`.
 
-    `decidable`: queries on which exactly one branch is right; of these `trusted is right`: how often it is the more
-    trusted one (that with the larger share in the answer; where shares are fixed, the surer one), and `teacher is
-    right`: how often it is the one that would teach. `weight-gain r`: correlation of the first branch's share with its
+    `decidable`: queries on which one branch is correct and another is wrong. Of these, `trusted is right`: share on
+    which the more trusted branch (by fusion weight or, if weights are fixed, by certainty) is correct; `teacher is
+    right`: share of the taught ones on which the teacher is correct. `weight-gain r`: correlation of fusion weight and
     gain. `ECE`: expected calibration error of the fused answer and of each branch, in percent.
     """
     rows: list[Row] = []
     for model, numbers in result.models.items():
-        report = numbers.reliability
-        if report is None:
+        record = numbers.reliability
+        if record is None:
             continue
         taught = (numbers.taught_share or {}).items()
         rows.append(
             [
                 model_label(result, model),
-                number(report.n_decidable, "d"),
-                number(report.by_trust_percent, ".1f", interval=report.by_trust_interval),
-                number(report.teacher_percent, ".1f", interval=report.teacher_interval),
+                number(record.n_decidable, "d"),
+                number(record.by_trust_percent, ".1f", interval=record.by_trust_interval),
+                number(record.teacher_percent, ".1f", interval=record.teacher_interval),
                 number(numbers.gain_correlation, ".3f"),
                 " / ".join(f"{100 * error:.1f}" for error in numbers.calibration_error.values()),
                 ", ".join(f"{branch} {100 * share:.1f}" for branch, share in taught if share) or MISSING,
@@ -86,7 +86,7 @@ def diagnostics_table(result: Result, **options: Any) -> Table:
 
 
 def result_tables(result: Result) -> list[Table]:
-    """The tables of one test; what must be known about it is under the last one."""
+    """The tables of one test, with its notes below the last one."""
     notes = result_notes(result)
     diagnostics = diagnostics_table(result, notes=notes)
     return [accuracy_table(result), diagnostics] if diagnostics.rows else [accuracy_table(result, notes=notes)]

@@ -59,7 +59,7 @@ def test_a_table_of_an_unknown_kind_is_refused_before_the_work(runs, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["compare", "first", "second", "--table", "a.xlsx"])
     assert stopped.value.code == 2
-    assert "a.xlsx: a table is written as .csv, .md, .tex, .html" in capsys.readouterr().err
+    assert "a.xlsx: expected a file name that ends with .csv, .md, .tex, .html" in capsys.readouterr().err
 
 
 def test_what_a_user_can_mend_is_said(runs, capsys):

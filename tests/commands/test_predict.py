@@ -119,8 +119,8 @@ def test_what_is_wrong_is_one_message(place, capsys):
     assert "leaves out moments" in failed(capsys, "--window", "1s", "--stride", "2s")
     assert "has to be trained" in failed(capsys, "--cfg", "demo")
     assert "is a probability" in failed(capsys, "--unknown-below", "5")
-    assert "asked for twice" in failed(capsys, "--csv", "a.x", "--json", "./a.x")
-    assert "empty is a folder" in failed(capsys, "--csv", "empty")
+    assert "is given for two outputs" in failed(capsys, "--csv", "a.x", "--json", "./a.x")
+    assert "got the folder empty" in failed(capsys, "--csv", "empty")
     with pytest.raises(SystemExit):
         call(query=[""])
     assert "a path is empty" in capsys.readouterr().err

@@ -88,7 +88,7 @@ def test_diff_by_name_and_by_path(place, capsys):
         (["diff", "a.yaml"], "takes two prompt files"),
         (["diff", "hmdb51", "ucf101", "--cfg", "demo"], "takes two prompt files"),
         (["diff", "hmdb51", "nowhere.yaml"], "nowhere.yaml does not exist"),
-        (["score", "--cfg", "demo", "--class", "grow"], "--class goes with show"),
+        (["score", "--cfg", "demo", "--class", "grow"], "--class is an option of show"),
     ],
 )
 def test_words_that_do_not_go_together(place, capsys, words, message):

@@ -221,7 +221,7 @@ def test_a_method_of_ones_own_is_shown_after_consent(runs, capsys, write_module)
     episodes = folder / f"test_{NAME}_episodes.npz"
     arrays = {key.replace("m2df/", f"{name}/"): array for key, array in np.load(episodes).items()}
     np.savez_compressed(episodes, **arrays)
-    assert "if you trust it, say so with --allow-code" in report(capsys, folder)
+    assert "needs your consent" in report(capsys, folder)
     assert "own_of_report" not in sys.modules
     assert "note" not in report(capsys, folder, "--allow-code")
     assert {"selector", "embeddings", "boards"} <= evidence(folder).keys()
@@ -255,7 +255,7 @@ def test_bad_words_are_answered(runs, capsys):
         assert main(["report", "--quiet", *map(str, words)]) == 2
         return capsys.readouterr().err
 
-    assert "holds no test result" in error(runs / "nowhere")
+    assert "has no test result" in error(runs / "nowhere")
     assert f"has no test '5way'; it has {NAME}" in error(runs / "m2df", "--protocol", "5way")
     assert "has no baseline 'bi_mhm'" in error(runs / "m2df", "--baseline", "bi_mhm")
     assert "a run is given twice" in error(runs / "m2df", runs / "m2df" / ".." / "m2df")

@@ -64,11 +64,11 @@ def test_histogram_holds_every_query_once():
 def test_selector_numbers_by_hand():
     model = Answered(np.array([5, 6, 5, 6]), np.array([5, 5, 5, 6]), np.tile([5, 6], (4, 1)), 7)
     overall, per_class = selector_numbers(np.array([[0, 0], [1, -1]]), np.arange(7), model)
-    assert (overall.n, overall.own_percent, overall.chance_percent) == (3, pytest.approx(100 / 3), 50)
-    assert (overall.when_own, overall.when_other) == (100, 50)
-    assert (per_class[5].n, per_class[5].own_percent, per_class[6].own_percent) == (2, 50, 0)
-    assert per_class[6].when_own is None
-    assert per_class[0].own_percent is None
+    assert (overall.n, overall.match_percent, overall.chance_percent) == (3, pytest.approx(100 / 3), 50)
+    assert (overall.accuracy_with_match, overall.accuracy_with_other) == (100, 50)
+    assert (per_class[5].n, per_class[5].match_percent, per_class[6].match_percent) == (2, 50, 0)
+    assert per_class[6].accuracy_with_match is None
+    assert per_class[0].match_percent is None
 
 
 def test_the_prompt_of_a_class_of_the_same_text_is_a_querys_own():
@@ -76,6 +76,6 @@ def test_the_prompt_of_a_class_of_the_same_text_is_a_querys_own():
     in_episode = np.array([[0, 1, 2], [2, 1, 0], [1, 0, 2]])
     model = Answered(np.array([0, 2, 1]), np.array([0, 2, 2]), in_episode, 3)
     overall, per_class = selector_numbers(np.array([[2], [0], [2]]), np.array([0, 1, 0]), model)
-    assert [one.own_percent for one in per_class] == [100, 0, 100]
+    assert [one.match_percent for one in per_class] == [100, 0, 100]
     assert [one.chance_percent for one in per_class] == pytest.approx([200 / 3, 100 / 3, 200 / 3])
-    assert (overall.when_own, overall.when_other) == (100, 0)
+    assert (overall.accuracy_with_match, overall.accuracy_with_other) == (100, 0)

@@ -347,13 +347,3 @@ def test_the_tables_that_are_shown_equal_the_result_file(browser, files, run):
                 pytest.approx(100 * json.loads(value), abs=0.06),
             )
     assert EVIL in browser.evaluate("[...document.querySelectorAll('th')].map(c => c.textContent)")
-
-
-@pytest.mark.usefixtures("undrawn")
-def test_who_teaches_over_time_is_told_by_branch_and_by_their_sum_where_it_was_not_noted(tmp_path):
-    folder = write_run(tmp_path / "run")
-    assert "local teaches: from 1 to 38 %; global teaches: from 1 to 38 %" in page_of(folder)
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()[:-1]]
-    old = [{key: value for key, value in row.items() if not key.startswith("taught_by_")} for row in rows]
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in old))
-    assert "taught: from 2 to 75 %" in page_of(folder)

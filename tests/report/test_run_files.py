@@ -66,7 +66,7 @@ def test_episodes_of_something_else_are_not_shown_and_the_reason_is_kept(tmp_pat
 
 
 def test_what_is_no_result_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere holds no test result"):
+    with pytest.raises(FileNotFoundError, match="nowhere has no test result"):
         read_run(tmp_path / "nowhere")
     (tmp_path / "test_a.json").write_text('{"models": {}}')
     with pytest.raises(ValueError, match=r"test_a.json is not the result of a test \(data: Field required\)"):

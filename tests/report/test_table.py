@@ -143,5 +143,5 @@ def test_a_csv_file_holds_one_table_and_the_others_go_beside_it(tmp_path):
 
 def test_an_unknown_ending_is_refused(tmp_path):
     check_table_file(tmp_path / "a.tex")
-    with pytest.raises(ValueError, match=r"a\.xlsx: a table is written as \.csv, \.md, \.tex, \.html"):
+    with pytest.raises(ValueError, match=r"a\.xlsx: expected a file name that ends with \.csv, \.md, \.tex, \.html"):
         check_table_file(tmp_path / "a.xlsx")

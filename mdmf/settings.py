@@ -247,7 +247,7 @@ class TrainingSettings(Section):
 
 
 class EvaluationSettings(Section):
-    """The test protocol (METHODS 7)."""
+    """The test protocol (docs/methods.md, section 7)."""
 
     after_training: bool = Field(True, description="test the chosen checkpoint when training has ended")
     split: Literal["val", "test"] = Field("test", description="whose classes")

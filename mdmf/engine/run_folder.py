@@ -1,4 +1,4 @@
-"""The folder of one run (PRODUCT 8): what was asked, on what machine, and all that came out."""
+"""The folder of one run: what was asked, on what machine, and all that came out."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class RegisteredMethod:
         settings: class of its settings.
         make: from settings and `FeatureInfo` to the method.
         citation: authors, title, venue.
-        summary: three plain sentences about it: the docstring of its file after the citation.
+        summary: the docstring of its file: the title, then a few plain sentences.
         is_trained: whether it has weights to learn.
         reads_text: whether it looks at the classes' text.
         our_reading: whether its equations are not public, so that what is here is our reading.

@@ -12,9 +12,10 @@ VIEW_CONDITIONS = ("both", "visual", "text", "none")
 
 
 def more_certain_teaches(certainties: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """The first branch teaches a query if it is at least as certain by every measure, the second if less by every one.
+    """The first branch teaches a query if every measure finds it at least as certain as the second.
 
-    A query on which the measures disagree is taught by none (CLIP-M2DF).
+    The second branch teaches if every measure finds the first less certain. A query on which the measures disagree has
+    no teacher (CLIP-M2DF).
 
     Args:
         certainties: for each measure, branch name -> (E, Q); the same two branches in the same order.
@@ -35,7 +36,8 @@ def view_condition(
     Args:
         visual: view -> (E, Q), the largest posterior over the distances.
         text: view -> (E, Q), the largest posterior over the similarities of the fused text tokens.
-        condition: `both`, `visual` or `text`: by which certainty; `none`: each view always teaches the other.
+        condition: the certainties that are compared: `visual`, `text` or `both`. `none` compares nothing: each view
+            teaches the other every query.
 
     Returns:
         view -> (E, Q) bool: the queries it teaches.

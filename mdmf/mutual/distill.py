@@ -43,7 +43,7 @@ def mutual_distillation(
     *,
     detach_teacher: bool = True,
 ) -> Tensor:
-    """What the teachers ask of their students: for each student the mean over its possible teachers, summed.
+    """The distillation loss: the sum over all (teacher, student) pairs, divided by the M - 1 possible teachers.
 
     Args:
         logits: branch name -> (E, Q, N).

@@ -45,7 +45,7 @@ def branch_pairs(branches: Iterable[str]) -> list[Pair]:
 
 
 class ViewSelection(nn.Module):
-    """CLIP-M2DF's condition: by visual and text certainty; the weight is the sum of both, whatever the condition uses.
+    """CLIP-M2DF's condition. A query weighs the teacher's visual plus its text certainty, for every condition.
 
     Args:
         condition: see `view_condition`.

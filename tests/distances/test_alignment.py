@@ -10,7 +10,7 @@ from mdmf.distances.alignment import bi_mhm_distance, frame_wise_distance, otam_
 
 
 def plain_otam(cost: np.ndarray, temperature: float) -> float:
-    """One direction of METHODS 2, cell by cell, in float64: the oracle."""
+    """One direction of docs/methods.md, cell by cell, in float64: the oracle."""
     padded = np.pad(cost.astype(np.float64), ((0, 0), (1, 1)))
     n_rows, n_columns = padded.shape
     table = np.zeros_like(padded)

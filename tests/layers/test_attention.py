@@ -6,7 +6,7 @@ from mdmf.layers.attention import CrossTransformer, FusionLayer
 
 
 def plain_layer(layer: FusionLayer, q_in: torch.Tensor, v_in: torch.Tensor) -> torch.Tensor:
-    """METHODS 2, head by head, for one video: (L, D) -> (L, D)."""
+    """Section 2 of docs/methods.md, head by head, for one video: (L, D) -> (L, D)."""
     attention, D = layer.attention, q_in.shape[-1]
     size = D // attention.n_heads
     q = attention.to_q(attention.norm(q_in))

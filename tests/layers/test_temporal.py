@@ -7,7 +7,7 @@ from mdmf.layers.temporal import GlobalContext, LocalContext
 
 
 def plain_tcn(model: GlobalContext, features: torch.Tensor) -> torch.Tensor:
-    """Every step of the dilated causal TCN of METHODS 2, (B, T, D) -> (B, T, D): the oracle."""
+    """Every step of the dilated causal TCN of docs/methods.md, (B, T, D) -> (B, T, D): the oracle."""
     steps = features.transpose(1, 2)
     for number, block in enumerate(model.blocks):
         dilation, hidden = 2**number, steps

@@ -1,4 +1,4 @@
-"""AMFAR and AMFIR as METHODS 3 and 4 state them, on plain numbers, one video at a time: the oracle of the tests.
+"""AMFAR and AMFIR as docs/methods.md states them, on plain numbers, one video at a time: the oracle of the tests.
 
 A video is the list of its head's tokens (T lists of H numbers), or None where this modality has no features of it.
 """

@@ -300,7 +300,7 @@ def test_what_is_usable_is_chosen_as_if_nothing_else_were_missing(selection):
 
 
 def test_a_missing_modality_has_no_share_however_likely_it_made_the_support():
-    """METHODS 4: a missing modality has π = 0, so the other has 1. exp(-120) is 0 in float32."""
+    """docs/methods.md, section 4: a missing modality has π = 0, so the other has 1. exp(-120) is 0 in float32."""
     outputs = said(EXAMPLE)
     outputs["rgb"] = replace(outputs["rgb"], support_evidence=torch.tensor([-121.0]))
     usable = torch.tensor([[True, False]])
@@ -338,7 +338,7 @@ def test_a_batch_equals_its_episodes_one_by_one():
 
 
 def test_views_select_by_both_certainties_and_weigh_by_their_sum():
-    """Visual as in the example, text the same for both views: a text tie counts for the first view (METHODS 2)."""
+    """Visual as in the example, text the same for both views: a text tie counts for the first view."""
     text = torch.tensor([[(0.7, 0.3), (0.7, 0.3)]]).log()
     outputs = {
         view: BranchOutput(torch.tensor([EXAMPLE[name]]).log(), text_similarity=text)

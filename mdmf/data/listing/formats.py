@@ -1,6 +1,6 @@
 """The contract of a listing format: it reads a listing once, and returns every video and every fault in it.
 
-A format is one file in this folder; nothing else names it:
+A format is one file in this folder, and no other file names it. It reads `data.root`, `data.csv` or `data.lists`:
 
     def read_csv(settings: ListingSettings, classes: ClassSplit | None) -> Listing: ...
 

@@ -20,6 +20,7 @@ from mdmf.results import Result
 from mdmf.settings import Settings
 from mdmf.statistics import mean_and_spread
 
+_NO_CORRUPTION = "''"  # an empty text in YAML
 _SEED_OF_NAME = re.compile(r"-seed\d+$")
 
 
@@ -46,8 +47,6 @@ def run_robustness(
         strengths: strengths of the corruption; at 0 nothing is corrupted.
         out: folder of the result.
         overrides: settings of all tests.
-        progress: show a progress bar.
-        allow_code: let settings import the user's code.
 
     Raises:
         ValueError: for an unknown kind, an invalid strength, or runs that do not fit into one table.
@@ -55,23 +54,19 @@ def run_robustness(
     """
     if any(override.startswith(f"corrupt.{source}=") for override in overrides):
         raise ValueError(f"corrupt.{source} is set by --kind and --strengths of this command; remove it")
-    no_corruption = "''"
-    corruptions = {strength: Corruption(kind, strength) if strength else no_corruption for strength in strengths}
+    corruptions = {strength: Corruption(kind, strength) if strength else None for strength in strengths}
     runs = [RunFolder.open(folder) for folder in folders]
-    protocol = _check_runs(runs, [*overrides, f"corrupt.{source}={no_corruption}"])
+    protocol = _check_runs(runs, [*overrides, f"corrupt.{source}={_NO_CORRUPTION}"])
     out.mkdir(parents=True, exist_ok=True)
     rows: dict[str, dict[float, list[Result]]] = {}
+    open_workspace = partial(Workspace, progress=False, allow_code=allow_code)
     bar = tqdm(total=len(runs) * len(corruptions), desc=f"{kind} of {source}", unit="test", disable=not progress)
     with bar:
         for run in runs:
             name = _SEED_OF_NAME.sub("", run.folder.name)
             row = rows.setdefault(name, {strength: [] for strength in strengths})
-            alone = [*overrides, "evaluation.baselines=[]"]
-            is_used = source in run.settings(alone).model.used_sources  # else: the clean result, at every strength
             for strength, corruption in corruptions.items():
-                settings = run.settings([*alone, f"corrupt.{source}={corruption if is_used else no_corruption}"])
-                run.check_same_features(settings)
-                open_workspace = partial(Workspace, progress=False, allow_code=allow_code)
+                settings = _settings(run, overrides, source, corruption)
                 row[strength].append(result_of_run(run, settings, open_workspace))
                 bar.update()
     key = json_sha256([[str(run.folder) for run in runs], list(strengths), list(overrides)])[:6]
@@ -87,6 +82,15 @@ def run_robustness(
     }
     write_json(file, result)
     return result
+
+
+def _settings(run: RunFolder, overrides: Sequence[str], source: str, corruption: Corruption | None) -> Settings:
+    """Settings of one test of the run without baselines; a source that the run does not use stays clean."""
+    settings = run.settings([*overrides, "evaluation.baselines=[]"])
+    text = _NO_CORRUPTION if corruption is None or source not in settings.model.used_sources else corruption
+    settings = run.settings([*overrides, "evaluation.baselines=[]", f"corrupt.{source}={text}"])
+    run.check_same_features(settings)
+    return settings
 
 
 def _check_runs(runs: Sequence[RunFolder], overrides: Sequence[str]) -> Protocol:

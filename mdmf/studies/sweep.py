@@ -12,6 +12,7 @@ from mdmf.engine.run_folder import RunFolder
 from mdmf.engine.tester import Protocol, check_corruptions, result_of_run
 from mdmf.engine.workspace import Workspace
 from mdmf.files import json_sha256, write_json
+from mdmf.results import Result
 from mdmf.settings import Settings
 
 _SIZES = ("evaluation.n_way=", "evaluation.n_shot=", "evaluation.n_query=")
@@ -39,8 +40,6 @@ def run_sweep(
         n_query: query videos per class.
         out: folder of the result.
         overrides: settings of all tests.
-        progress: show a progress bar.
-        allow_code: let settings import the user's code.
 
     Returns:
         The written result, with `models` {model: {way: {shot: numbers}}} and the list `impossible`.
@@ -50,33 +49,17 @@ def run_sweep(
         FileNotFoundError: for a folder that is not a run folder.
     """
     ways, shots = sorted(set(ways)), sorted(set(shots))
-    for override in overrides:
-        if override.startswith(_SIZES):
-            raise ValueError(
-                f"{override.split('=')[0]} is set by --ways, --shots and --queries of this command; remove it"
-            )
-    run = RunFolder.open(folder)
-    if not run.finished:
-        raise ValueError(f"{run.folder} has not finished training; finish it with mdmf train --resume")
+    run = _finished_run(folder, overrides)
     settings_of = {(way, shot): _settings(run, overrides, way, shot, n_query) for way in ways for shot in shots}
     first = next(iter(settings_of.values()))
     run.check_same_features(first)
     workspace = Workspace(first, progress=False, allow_code=allow_code)
     check_corruptions(workspace)
     reasons = _impossible(workspace, run, settings_of)
-    models: dict[str, dict[str, dict[str, Any]]] = {}
-    bar = tqdm(
-        total=len(settings_of) - len(reasons), desc=f"sweep of {run.folder.name}", unit="test", disable=not progress
-    )
-    with bar:
-        for (way, shot), settings in settings_of.items():
-            if (way, shot) in reasons:
-                continue
-            tested = result_of_run(run, settings, workspace.with_episodes_of)
-            for name, numbers in tested.models.items():
-                accuracy = {"accuracy_percent": numbers.accuracy_percent, "interval": numbers.interval}
-                models.setdefault(name, {}).setdefault(str(way), {})[str(shot)] = accuracy
-            bar.update()
+    possible = {size: settings for size, settings in settings_of.items() if size not in reasons}
+    bar = tqdm(possible.items(), desc=f"sweep of {run.folder.name}", unit="test", disable=not progress)
+    results = {size: result_of_run(run, settings, workspace.with_episodes_of) for size, settings in bar}
+    tested = next(iter(results.values()))
     key = json_sha256([str(run.folder), ways, shots, n_query, list(overrides)])[:6]
     file = out / f"sweep_{run.folder.resolve().name}_{key}.json"
     result = {
@@ -89,14 +72,42 @@ def run_sweep(
         "n_query": n_query,
         "n_episodes": first.evaluation.n_episodes,
         "seed": first.evaluation.seed,
-        "models": models,
-        "our_reading": [name for name in models if tested.is_our_reading(name)],
+        "models": {name: _accuracies(results, name) for name in tested.models},
+        "our_reading": [name for name in tested.models if tested.is_our_reading(name)],
         "impossible": [{"n_way": way, "n_shot": shot, "reason": why} for (way, shot), why in reasons.items()],
         "overrides": list(overrides),
         "file": str(file),
     }
     write_json(file, result)
     return result
+
+
+def _finished_run(folder: Path, overrides: Sequence[str]) -> RunFolder:
+    """The run of a folder.
+
+    Raises:
+        ValueError: if it is unfinished, or an override sets way, shot or queries.
+        FileNotFoundError: if the folder is not a run folder.
+    """
+    for override in overrides:
+        if override.startswith(_SIZES):
+            raise ValueError(
+                f"{override.split('=')[0]} is set by --ways, --shots and --queries of this command; remove it"
+            )
+    run = RunFolder.open(folder)
+    if not run.finished:
+        raise ValueError(f"{run.folder} has not finished training; finish it with mdmf train --resume")
+    return run
+
+
+def _accuracies(results: Mapping[tuple[int, int], Result], model: str) -> dict[str, dict[str, Any]]:
+    """way -> shot -> accuracy and interval of one model."""
+    accuracies: dict[str, dict[str, Any]] = {}
+    for (way, shot), result in results.items():
+        numbers = result.models[model]
+        accuracy = {"accuracy_percent": numbers.accuracy_percent, "interval": numbers.interval}
+        accuracies.setdefault(str(way), {})[str(shot)] = accuracy
+    return accuracies
 
 
 def _settings(run: RunFolder, overrides: Sequence[str], way: int, shot: int, n_query: int) -> Settings:

@@ -213,7 +213,8 @@ def setting_names(section: type[BaseModel] = Settings, prefix: str = "") -> Iter
 
 def setting_line(name: str, field: Any) -> str:
     """`name=default  meaning [choices]`, for help texts."""
-    default = DEFAULT_METHOD if name == "model.name" else field.get_default(call_default_factory=True)
+    required = "-" if name != "model.name" else DEFAULT_METHOD
+    default = required if field.is_required() else field.get_default(call_default_factory=True)
     shown = "-" if default is None else list(default) if isinstance(default, tuple) else default
     choices = ", ".join(_choices(field.annotation))
     return f"{name}={shown}  {field.description or ''}{f' [{choices}]' if choices else ''}".rstrip()
@@ -264,7 +265,7 @@ def _describe(error: Mapping[str, Any], values: Mapping[str, Any]) -> str:
         return f"{place}: unknown setting" + (f"; did you mean {nearest[0]}?" if nearest else "")
     message = error["msg"].removeprefix("Value error, ")
     shown = "" if error["type"] == "value_error" else f" (got {error['input']!r})"
-    return f"{place}: {message}{shown}"
+    return f"{place}: {message}{shown}" if place else f"{message}{shown}"
 
 
 def check_settings(values: Mapping[str, Any], *, source: str) -> Settings:

@@ -23,13 +23,21 @@ def current_method(values: Mapping[str, Any]) -> dict[str, Any]:
         sources = given.pop("modalities")
         if isinstance(sources, list | tuple):  # 0.1 numbered rgb before flow, however they were written
             sources = sorted(sources, key="flow".__eq__)
-        given.setdefault("sources", sources)
+        given |= _renamed_sources(given.get("name"), sources)
     name = given.get("name")
     prefix, _, method = str(name).partition("_")
     if prefix in ("flow", "late") and method in _DISTANCES:
         given = _composition(prefix, method, given)
         logger.info("note: the method %r of version 0.1 is now written %s", name, _shown(given))
     return _without_foreign_keys(given) if is_flat else given
+
+
+def _renamed_sources(name: Any, sources: Any) -> dict[str, Any]:
+    """`modalities` of 0.1: the `sources` of a method, or the one `source` of a method that has only one."""
+    fields = METHODS[name].settings.model_fields if isinstance(name, str) and name in METHODS else {}
+    if "sources" not in fields and "source" in fields and isinstance(sources, list | tuple) and len(sources) == 1:
+        return {"source": sources[0]}
+    return {"sources": sources}
 
 
 def with_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -183,7 +183,9 @@ def method_settings(values: Any) -> MethodSettings:
         raise ValueError(f"expected the name of a method or its settings, got {values!r}")
     given = {"name": values} if isinstance(values, str) else {"name": DEFAULT_METHOD, **values}
     given = current_method(given)
-    entry = METHODS[str(given["name"])]
+    if not isinstance(given["name"], str):
+        raise ValueError(f"name: expected the name of a method, got {given['name']!r}; `mdmf methods` lists them")
+    entry = METHODS[given["name"]]
     preset = entry.presets.get(given.get("preset"), {})
     return entry.settings.model_validate({**preset.get("model", {}), **given})  # type: ignore[no-any-return]
 
@@ -261,6 +263,11 @@ class EvaluationSettings(Section):
         "float32", description="of the weights that embed test videos; bfloat16 pays where the processor has it"
     )
     baselines: tuple[MethodField, ...] = Field((), description="methods without training, on the same episodes")
+
+    @field_validator("baselines", mode="before")
+    @classmethod
+    def _one_baseline_is_a_list(cls, baselines: Any) -> Any:
+        return (baselines,) if isinstance(baselines, str) else baselines
 
     @field_validator("baselines")
     @classmethod

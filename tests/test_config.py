@@ -240,7 +240,7 @@ def test_settings_of_a_wrapped_method_are_held_to_it_too(tmp_path):
         ("name: amfir, sources: [flow], fusion: flow", "one source has no use for fusion"),
         ("name: amfir, learn_precision: true", "through the fused answer: set cross_entropy to fused or all"),
         ("name: amfar, head_size: 12", "head_size 12 is not divisible by n_heads=8"),
-        ("name: late_fusion, of: m2df, n_heads: 2", "n_heads describe the head that is replaced by of: m2df"),
+        ("name: late_fusion, of: m2df, n_heads: 2", "of: m2df replaces the head; remove its settings n_heads"),
     ],
 )
 def test_settings_that_do_not_go_together(tmp_path, model, message):
@@ -486,3 +486,19 @@ def test_sources_keep_their_order_after_the_default_ones(tmp_path):
     assert list(settings.sources) == ["rgb", "flow", "z", "a"]
     again = load_settings(write(tmp_path, dump_settings(settings), "again.yaml"), ["output.name=mine"])
     assert again == settings
+
+
+def test_one_name_is_a_list_of_one(tmp_path):
+    overrides = ["model.name=amfar", "model.sources=rgb", "evaluation.baselines=otam"]
+    settings = load_settings(write(tmp_path, "{}"), overrides)
+    assert settings.model.used_sources == ("rgb",)
+    assert [baseline.name for baseline in settings.evaluation.baselines] == ["otam"]
+
+
+def test_modalities_of_a_method_of_one_source_are_its_source(tmp_path):
+    assert load_settings(write(tmp_path, "{}"), ["model.modalities=[flow]"]).model.used_sources == ("flow",)
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="model: name: expected the name of a method, got None"):
+        load_settings(write(tmp_path, "{}"), ["model.name="])

@@ -32,7 +32,7 @@ from mdmf.files import json_sha256
 from mdmf.models.build import build_model
 from mdmf.models.method import Method
 from mdmf.models.text_at_test import text_model
-from mdmf.settings import MethodSettings, Settings
+from mdmf.settings import MethodSettings, Settings, SingleSourceSettings
 from mdmf.shapes.world import write_shapes_world
 from mdmf.source_settings import DEFAULT_SOURCE
 from mdmf.structures import VideoRecord
@@ -111,6 +111,13 @@ class Workspace:
                 f"{names[0]} reads the text of the classes, and source {DEFAULT_SOURCE!r} has no encoder; give "
                 f"data.class_text, a file with a vector per class name, or take a method that reads no text"
             )
+        for method in self.methods.values():
+            for source in method.used_sources if isinstance(method, SingleSourceSettings) and method.reads_text else ():
+                if self.settings.encoder_of(source) != self.settings.encoder_of(DEFAULT_SOURCE):
+                    raise ValueError(
+                        f"{method.table_name} compares source {source!r} with class text of the encoder of "
+                        f"{DEFAULT_SOURCE!r}, and {source!r} has another encoder; use the same one for both"
+                    )
 
     def _in_order(self, names: set[str]) -> tuple[str, ...]:
         """Declared sources in the order of the settings.

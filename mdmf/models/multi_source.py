@@ -54,6 +54,11 @@ class MultiSourceSettings(HeadSettings):
     )
     temperature: float = Field(1.0, gt=0, description="of the fused logits")
 
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _one_source_is_a_list(cls, sources: Any) -> Any:
+        return (sources,) if isinstance(sources, str) else sources
+
     @field_validator("sources")
     @classmethod
     def _sources_are_different_names(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
@@ -70,7 +75,7 @@ class MultiSourceSettings(HeadSettings):
         fields = HeadSettings.model_fields.keys() - MethodSettings.model_fields.keys()
         given = sorted(key for key in fields if getattr(self, key) != type(self).model_fields[key].default)
         if given:
-            raise ValueError(f"{', '.join(given)} describe the head that is replaced by of: {self.of.name}")
+            raise ValueError(f"of: {self.of.name} replaces the head; remove its settings {', '.join(given)}")
         return self
 
     @property

@@ -369,7 +369,10 @@ def test_any_method_of_one_source_may_be_wrapped(of):
         ({"cross_entropy": "none"}, "Input should be 'fused', 'branches' or 'all'"),
         ({"head_size": 5, "n_heads": 2}, "head_size 5 is not divisible by n_heads=2"),
         ({"of": "late_fusion"}, "of: late_fusion is no method of one source"),
-        ({"of": "otam", "head_size": 4, "n_heads": 2}, "head_size, n_heads describe the head .* replaced by of: otam"),
+        (
+            {"of": "otam", "head_size": 4, "n_heads": 2},
+            "of: otam replaces the head; remove its settings head_size, n_heads",
+        ),
         ({"of": "ottam"}, "unknown method 'ottam'; did you mean 'otam'"),
         ({"of": {"name": "otam", "n_heads": 2}}, "Extra inputs are not permitted"),
     ],

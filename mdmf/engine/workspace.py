@@ -18,7 +18,7 @@ from mdmf.data.episodes import EpisodeRequest, EpisodeSampler
 from mdmf.data.features.bank import FeatureReader
 from mdmf.data.features.extractor import ExtractionSummary
 from mdmf.data.features.readers import CorruptedReader, ReorderedReader
-from mdmf.data.features.store import check_settings, read_manifest
+from mdmf.data.features.store import check_same_settings, read_manifest
 from mdmf.data.features.stores import FeatureStores
 from mdmf.data.listing.index import VideoIndex, build_index
 from mdmf.data.sources.source import FeatureSource
@@ -223,7 +223,9 @@ class Workspace:
             StoreMismatch: if it is another one, as where the weights behind a name were replaced.
         """
         encoder, store = self.encoder(), self.stores.opened[DEFAULT_SOURCE]
-        check_settings(store.folder, read_manifest(store.folder), replace(store.settings, encoder=encoder.identity))
+        check_same_settings(
+            store.folder, read_manifest(store.folder), replace(store.settings, encoder=encoder.identity)
+        )
         return encoder
 
     def class_text(self, split: str) -> Tensor | None:

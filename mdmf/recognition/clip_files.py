@@ -18,7 +18,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
-from mdmf.data.features.store import MANIFEST, StoreSettings, check_settings
+from mdmf.data.features.store import MANIFEST, StoreSettings, check_same_settings
 from mdmf.data.video.opening import FRAME_SUFFIXES
 from mdmf.files import file_sha256, json_sha256, write_atomic
 from mdmf.structures import ImageEncoder
@@ -93,7 +93,7 @@ class ClipFiles:
         if manifest is None:
             manifest = {"settings": settings.to_json()}
             write_atomic(self.folder / MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
-        check_settings(self.folder, manifest, settings)
+        check_same_settings(self.folder, manifest, settings)
 
     def _path(self, key: str, part: str) -> Path:
         return self.folder / f"{key}-{part}.safetensors"

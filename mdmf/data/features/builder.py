@@ -36,7 +36,7 @@ from mdmf.data.features.store import (
     VIDEOS,
     StoreSettings,
     VideoTable,
-    check_settings,
+    check_same_settings,
     check_videos,
     open_features,
     read_manifest,
@@ -126,7 +126,7 @@ class StoreBuilder:
                 if not (folder / MANIFEST).is_file():  # another process may have been faster
                     _create(folder, settings, records)
         manifest = read_manifest(folder)
-        check_settings(folder, manifest, settings)
+        check_same_settings(folder, manifest, settings)
         table = read_table(folder)
         check_videos(folder, table, records)
         return cls(folder, manifest, table)

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from mdmf.data.features.builder import StoreBuilder, VideoOutcome
 from mdmf.data.features.claims import JointClaim, claim_chunks, joint_groups, unfinished
 from mdmf.data.features.decode_pool import BadVideo, ClipLoader, Decoded, DecodePool, DecodeTask, Submitted
-from mdmf.data.features.store import FeatureStore, StoreSettings, check_settings, read_manifest
+from mdmf.data.features.store import FeatureStore, StoreSettings, check_same_settings, read_manifest
 from mdmf.data.sources.source import PictureSource
 from mdmf.data.views.loader import SourceView, load_clip_views
 from mdmf.structures import ImageEncoder, VideoRecord, ViewRule
@@ -271,7 +271,7 @@ def _checked_encoder(source: str, store: StoreBuilder, encoders: Mapping[str, Im
             f"the feature store {store.folder} is not finished: an encoder of {source!r} is needed to go on"
         )
     encoder = encoders[source]
-    check_settings(store.folder, read_manifest(store.folder), store.settings.with_encoder(encoder))
+    check_same_settings(store.folder, read_manifest(store.folder), store.settings.with_encoder(encoder))
     return encoder
 
 

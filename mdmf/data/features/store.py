@@ -158,7 +158,7 @@ class FeatureStore:
         folder = Path(folder)
         manifest = read_manifest(folder)
         if settings is not None:
-            check_settings(folder, manifest, settings)
+            check_same_settings(folder, manifest, settings)
         if not manifest["complete"]:
             raise ValueError(
                 f"the feature store {folder} is not finished; run `python tools/extract.py --cfg <the same config>` "
@@ -303,7 +303,7 @@ def read_table(folder: Path) -> VideoTable:
         raise ValueError(f"{path} is damaged ({error}); {_remake(folder)}") from None
 
 
-def check_settings(folder: Path, manifest: Mapping[str, Any], settings: StoreSettings) -> None:
+def check_same_settings(folder: Path, manifest: Mapping[str, Any], settings: StoreSettings) -> None:
     """Compare a store with the requested settings; what these leave open (None or "") is not compared.
 
     No corruption is not left open: harmed pixels must never pass for sound ones.

@@ -136,16 +136,16 @@ class Workspace:
 
     def encoder(self, source: str = DEFAULT_SOURCE) -> FrozenEncoder:
         """The frozen encoder of a source; loaded only where something has to be encoded, once for equal settings."""
-        asked = self.settings.encoder_of(source)
-        key = asked.model_dump_json()
+        settings = self.settings.encoder_of(source)
+        key = settings.model_dump_json()
         if key not in self._encoders:
             self._encoders[key] = load_encoder(
-                library=asked.library,
-                model=asked.model,
-                weights=asked.weights,
-                device=resolve_device(asked.device),
-                precision=asked.precision,
-                seed=asked.seed,
+                library=settings.library,
+                model=settings.model,
+                weights=settings.weights,
+                device=resolve_device(settings.device),
+                precision=settings.precision,
+                seed=settings.seed,
                 allow_code=self.allow_code,
             )
         return self._encoders[key]
@@ -241,12 +241,12 @@ class Workspace:
     def fingerprint(self) -> str:
         """Names the data of a run: its videos and splits, how they were encoded, and the text features."""
         videos = [(record.video_id, record.class_name, record.split) for record in self.index.records]
-        made: list[Any] = [videos]
+        identity: list[Any] = [videos]
         for source in self.method.used_sources:
             store = self.stores.opened[source]
-            made += [store.settings.to_json(), store.feature_scale, store.ok.tolist()]
+            identity += [store.settings.to_json(), store.feature_scale, store.ok.tolist()]
         text = torch.stack(list(self.text.features.values())).numpy().tobytes() if self.needs_text else b""
-        return json_sha256(made, text)[:16]
+        return json_sha256(identity, text)[:16]
 
     @property
     def _own_sources(self) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ def read_class_folders(settings: ListingSettings, classes: ClassSplit | None) ->
 
 
 def _no_videos(root: Path, folders: Sequence[str], n_ignored: int) -> Fault:
-    problem = f"no videos in class folders: it has the folders {some_of(folders)}"
+    problem = "no videos in class folders: it has " + (f"the folders {some_of(folders)}" if folders else "no folders")
     if n_ignored:
         problem += f" with {n_ignored:,} other files and folders"
     if set(folders) & {*SPLITS, "videos"}:

@@ -28,8 +28,8 @@ def read_imported(settings: ListingSettings, classes: ClassSplit | None) -> List
     is_split = settings.class_split is not None or settings.name in shipped_names("splits")
     _read_folders(settings.root, None if is_split else "test", listing)
     if not listing.entries and not listing.faults:
-        found = some_of(sorted(path.name for path in settings.root.iterdir()))
-        listing.faults.append(Fault(f"{settings.root} (data.root)", f"no features; it has {found}", _FIX))
+        contents = some_of(sorted(path.name for path in settings.root.iterdir()))
+        listing.faults.append(Fault(f"{settings.root} (data.root)", f"no features; it has {contents}", _FIX))
     return listing
 
 

@@ -91,7 +91,7 @@ class PictureSource(Source):
         Raises:
             ValueError: if the source has nothing of this video.
         """
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} is made from the frames of videos")
 
 
 class FeatureSource(Source):
